@@ -1,0 +1,1 @@
+"""The fusion server: detections in, located and explained alerts out."""

@@ -1,0 +1,1 @@
+"""Recorded and simulated datasets: reading, writing, simulating, and scoring against truth."""

@@ -1,0 +1,1 @@
+"""The engineer's bench: both apps run on recordings."""

@@ -1,0 +1,1 @@
+"""The sensor node: audio in, timestamped impulse detections out."""

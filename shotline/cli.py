@@ -1,0 +1,67 @@
+"""The one command ``shotline``. Its verbs are entry points of the packages, loaded only when used."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+import typer
+from rich.console import Console
+
+from shotline import __version__
+from shotline.errors import InputError, ShotlineError
+
+__all__ = ["main"]
+
+_GROUP = "shotline.commands"
+_ORDER = ("demo", "node", "server", "replay", "locate", "simulate", "keys")
+
+
+def _verbs() -> dict[str, EntryPoint]:
+    found = {entry.name: entry for entry in entry_points(group=_GROUP)}
+    known = {name: found.pop(name) for name in _ORDER if name in found}
+    return known | dict(sorted(found.items()))
+
+
+class _LazyVerbs(click.Group):
+    """A click group whose commands live in other packages."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_verbs())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        entry = _verbs().get(cmd_name)
+        if entry is None:
+            return None
+        try:
+            app = entry.load()
+        except ModuleNotFoundError as error:
+            raise click.ClickException(
+                f"'{cmd_name}' needs the package '{error.name}', which is not installed; "
+                "install the extra it belongs to: shotline[node] on a board, shotline[server] elsewhere"
+            ) from error
+        command: click.Command = typer.main.get_command(app)
+        command.name = cmd_name
+        return command
+
+
+@click.group(cls=_LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="shotline")
+def _root() -> None:
+    """Hear gunfire and say where it was, with an honest error.
+
+    Start with `shotline demo`: real node processes, a real server, a located shot within a minute.
+    """
+
+
+def main() -> None:
+    """Run the command line; exit 2 for input that cannot be used, 1 for a machine that does not do its part."""
+    try:
+        _root(prog_name="shotline")
+    except ShotlineError as error:
+        console = Console(stderr=True, highlight=False)
+        lines = [str(problem) for problem in error.problems] if isinstance(error, InputError) else [str(error)]
+        for line in lines:
+            console.print(f"error: {line}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)

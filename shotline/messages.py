@@ -1,0 +1,273 @@
+"""The wire: what a node and a server say to each other, and the file format of recorded detections.
+
+Every message is one msgpack array whose first element is the tag (which message) and whose second is the schema
+version. Fields are only ever appended, never reused; a reader ignores appended fields that it does not know.
+``docs/wire.md`` is generated from these types; the bytes of each version are frozen in ``tests/wire``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from shotline.domain import ClockState, DetectionId, ImpulseKind
+from shotline.errors import MessageError
+
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "SCHEMA_VERSION",
+    "Ack",
+    "Clip",
+    "ClipRequest",
+    "Detection",
+    "Heartbeat",
+    "Hello",
+    "LevelReference",
+    "Message",
+    "Reject",
+    "RejectReason",
+    "decode",
+    "encode",
+    "iter_frames",
+    "pack_frames",
+]
+
+SCHEMA_VERSION = 1
+MAX_MESSAGE_BYTES = 64 * 1024
+
+_MAX_INT63 = 2**63 - 1
+
+NodeName = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$", description="node id")
+]
+Version = Annotated[int, msgspec.Meta(ge=1, le=255, description="schema version of this message")]
+Boot = Annotated[
+    int, msgspec.Meta(ge=0, le=_MAX_INT63, description="drawn anew at each start of a node; derived from the file in a replay")
+]
+Sequence = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INT63, description="counts up by one within a boot")]
+UtcNs = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INT63, description="UTC nanoseconds since 1970")]
+SigmaNs = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INT63, description="one standard deviation, nanoseconds")]
+Decibel = Annotated[float, msgspec.Meta(ge=-250.0, le=250.0, description="decibels")]
+BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000, description="probability in 1/10000")]
+Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32, description="SHA-256")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INT63, description="count since boot")]
+ShortText = Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class LevelReference(StrEnum):
+    """What a level in dB is relative to."""
+
+    DBFS = "dbfs"
+    DB_SPL = "db_spl"
+
+
+class RejectReason(StrEnum):
+    """Why a message was not taken. Each is counted under this name."""
+
+    TOO_LARGE = "too_large"
+    TRUNCATED = "truncated"
+    MALFORMED = "malformed"
+    UNSUPPORTED_VERSION = "unsupported_version"
+    UNEXPECTED_MESSAGE = "unexpected_message"
+    CONFLICTING_DUPLICATE = "conflicting_duplicate"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+
+
+class _Wire(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    schema_version: Version = SCHEMA_VERSION
+
+
+class Hello(_Wire, tag=1, frozen=True, kw_only=True):
+    """Node to server, first after each connect: who is speaking and what it is made of."""
+
+    node: NodeName
+    boot: Boot
+    time_ns: UtcNs
+    software_version: ShortText
+    model_id: ShortText
+    sample_rate_hz: Annotated[int, msgspec.Meta(ge=1, le=1_000_000, description="samples per second")]
+    clock_state: ClockState
+
+
+class Detection(_Wire, tag=2, frozen=True, kw_only=True):
+    """Node to server: one impulse, heard at one node. (node, boot, sequence) is its identity."""
+
+    node: NodeName
+    boot: Boot
+    sequence: Sequence
+    arrival_time_ns: UtcNs
+    arrival_sigma_ns: SigmaNs
+    clock_state: ClockState
+    probabilities_bp: Annotated[
+        tuple[BasisPoints, ...],
+        msgspec.Meta(description="one per impulse kind, in the order of the table; empty when unclassified"),
+    ]
+    peak_level_db: Decibel
+    level_reference: LevelReference
+    snr_db: Decibel
+    rise_time_s: Annotated[float, msgspec.Meta(ge=0.0, le=10.0, description="10 to 90 % of the peak, seconds")]
+    model_id: ShortText
+    calibration_id: ShortText | None = None
+    clip_sha256: Digest | None = None
+    onset_sample: Count = 0
+    clipped: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.probabilities_bp) not in (0, len(ImpulseKind)):
+            raise ValueError(
+                f"probabilities_bp has {len(self.probabilities_bp)} values, expected {len(ImpulseKind)} "
+                "(one per impulse kind) or none"
+            )
+
+    @property
+    def uid(self) -> DetectionId:
+        """Identity: unique for ever, the same on every resend."""
+        return DetectionId(self.node, self.boot, self.sequence)
+
+    def probability(self, kind: ImpulseKind) -> float | None:
+        """Return the classifier's probability of a kind, or None when nothing classified the impulse."""
+        if not self.probabilities_bp:
+            return None
+        return self.probabilities_bp[_KIND_INDEX[kind]] / 10_000
+
+
+class Heartbeat(_Wire, tag=3, frozen=True, kw_only=True):
+    """Both ways, every few seconds: I am here, and how I am. The server leaves the node's own figures at zero."""
+
+    node: Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="sender: a node id, or 'server'")]
+    boot: Boot
+    time_ns: UtcNs
+    clock_state: ClockState
+    clock_sigma_ns: SigmaNs = 0
+    next_sequence: Sequence = 0
+    unacked: Count = 0
+    gap_samples: Count = 0
+    noise_level_db: Decibel = 0.0
+
+
+class Ack(_Wire, tag=4, frozen=True, kw_only=True):
+    """Server to node: these detections are committed; forget them."""
+
+    boot: Boot
+    sequences: Annotated[tuple[Sequence, ...], msgspec.Meta(max_length=4096, description="sequences committed")]
+
+
+class Reject(_Wire, tag=5, frozen=True, kw_only=True):
+    """Server to node: a message was not taken, and why. Sent once per message; sending it again is of no use."""
+
+    reason: RejectReason
+    detail: Annotated[str, msgspec.Meta(max_length=512, description="what was seen, what was expected")]
+    boot: Boot | None = None
+    sequence: Sequence | None = None
+
+
+class ClipRequest(_Wire, tag=6, frozen=True, kw_only=True):
+    """Server to node: send the short clip around one detection of a located incident."""
+
+    node: NodeName
+    boot: Boot
+    sequence: Sequence
+    incident_id: ShortText
+    before_s: Annotated[float, msgspec.Meta(ge=0.0, le=2.0, description="seconds before the onset")] = 0.5
+    after_s: Annotated[float, msgspec.Meta(ge=0.0, le=4.0, description="seconds after the onset")] = 1.5
+
+
+class Clip(_Wire, tag=7, frozen=True, kw_only=True):
+    """Node to server: one part of the short clip around one detection."""
+
+    node: NodeName
+    boot: Boot
+    sequence: Sequence
+    incident_id: ShortText
+    start_time_ns: UtcNs
+    sample_rate_hz: Annotated[int, msgspec.Meta(ge=1, le=1_000_000, description="samples per second")]
+    part: Annotated[int, msgspec.Meta(ge=0, le=255, description="zero-based")]
+    parts: Annotated[int, msgspec.Meta(ge=1, le=256, description="how many parts make the clip")]
+    sha256: Digest
+    flac: Annotated[bytes, msgspec.Meta(max_length=60_000, description="part of a FLAC file")]
+
+
+Message = Hello | Detection | Heartbeat | Ack | Reject | ClipRequest | Clip
+
+_KIND_INDEX = {kind: index for index, kind in enumerate(ImpulseKind)}
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Message)
+_HEAD_DECODER = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_INT_DECODER = msgspec.msgpack.Decoder(int)
+_LENGTH = struct.Struct(">I")
+
+
+def encode(message: Message) -> bytes:
+    """Return the bytes of a message."""
+    return _ENCODER.encode(message)
+
+
+def decode(data: bytes) -> Message:
+    """Return the message in bytes from outside.
+
+    Raises
+    ------
+    MessageError
+        With the reason: too large, truncated, malformed, or of a schema version newer than this reader's.
+    """
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MessageError(
+            RejectReason.TOO_LARGE, f"message of {len(data)} bytes, expected at most {MAX_MESSAGE_BYTES}"
+        )
+    version = _schema_version(data)
+    if version != SCHEMA_VERSION:
+        raise MessageError(
+            RejectReason.UNSUPPORTED_VERSION,
+            f"schema version {version}, this reader knows {SCHEMA_VERSION}; update the older side",
+        )
+    try:
+        return _DECODER.decode(data)
+    except msgspec.ValidationError as error:
+        raise MessageError(RejectReason.MALFORMED, str(error)) from error
+
+
+def _schema_version(data: bytes) -> int:
+    try:
+        head = _HEAD_DECODER.decode(data)
+        return _INT_DECODER.decode(head[1])
+    except msgspec.ValidationError as error:
+        raise MessageError(RejectReason.MALFORMED, f"expected an array of tag, version, fields: {error}") from error
+    except msgspec.DecodeError as error:
+        raise MessageError(RejectReason.TRUNCATED, f"{len(data)} bytes end or break inside a message: {error}") from error
+    except IndexError as error:
+        raise MessageError(RejectReason.MALFORMED, "expected an array of tag, version, fields; saw fewer than two") from error
+
+
+def pack_frames(messages: Iterable[Message]) -> Iterator[bytes]:
+    """Yield each message as a frame of a detections file: its length (4 bytes, big endian), then its bytes."""
+    for message in messages:
+        data = encode(message)
+        yield _LENGTH.pack(len(data)) + data
+
+
+def iter_frames(data: bytes) -> Iterator[bytes]:
+    """Yield the bytes of each message in the content of a detections file.
+
+    Raises
+    ------
+    MessageError
+        The content ends inside a frame, or a frame claims more than a message may hold; names the byte offset.
+    """
+    offset = 0
+    while offset < len(data):
+        if offset + _LENGTH.size > len(data):
+            raise MessageError(RejectReason.TRUNCATED, f"the file ends inside a frame's length at byte {offset}")
+        (length,) = _LENGTH.unpack_from(data, offset)
+        start, end = offset + _LENGTH.size, offset + _LENGTH.size + length
+        if length > MAX_MESSAGE_BYTES:
+            raise MessageError(RejectReason.TOO_LARGE, f"frame at byte {offset} claims {length} bytes")
+        if end > len(data):
+            raise MessageError(
+                RejectReason.TRUNCATED, f"frame at byte {offset} claims {length} bytes, {len(data) - start} are left"
+            )
+        yield data[start:end]
+        offset = end
