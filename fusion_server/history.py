@@ -1,0 +1,694 @@
+"""The record that is kept: every detection, every revision of every incident, every receipt, every reject.
+
+Append-only: nothing here is overwritten, save what is state and not history (the last word of each node, and how often
+the same reject was counted). SQLite in one file by default, PostgreSQL by URL. Any thread may call any method.
+
+A commit is durable when the method returns (SQLite runs with ``synchronous=FULL``), so what was acknowledged to a node
+survives a power cut as well as ``kill -9``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from shotline.domain import ClockState, DetectionId
+from shotline.errors import MessageError, StorageError
+from shotline.messages import Detection, decode
+from shotline.records import IncidentRecord
+from shotline.timebase import parse_utc
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "CountedReject",
+    "History",
+    "HistoryCounts",
+    "NodeStatus",
+    "Receipt",
+    "RejectedMessage",
+    "StoredDetection",
+]
+
+SCHEMA_VERSION = 1
+"""Of the tables. A history written by a newer Shotline is refused, not guessed at."""
+
+_RAW_REJECT_BYTES = 1024
+_EXAMPLES_PER_REASON = 1000
+_PAGE_ROWS = 1000
+_BUSY_TIMEOUT_S = 5.0
+_OVERFLOW_DETAIL = f"(more than {_EXAMPLES_PER_REASON} different ones; the rest are counted here, their bytes not kept)"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDetection:
+    """A detection as it came: the message, its bytes, and the server's wall time when it was received."""
+
+    detection: Detection
+    raw: bytes
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedMessage:
+    """Bytes that were not taken, and why. Only the first 1 KiB is kept."""
+
+    reason: str
+    detail: str
+    raw: bytes
+    time_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CountedReject:
+    """A reject as kept: how often exactly this was seen, and when first."""
+
+    reason: str
+    detail: str
+    raw: bytes
+    first_ns: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a sink said to one attempt to deliver one revision of an incident.
+
+    Parameters
+    ----------
+    incident_id, revision
+        What was delivered.
+    sink : str
+        Name of the sink.
+    attempt : int
+        1 for the first.
+    ok : bool
+        Whether the sink took it.
+    detail : str
+        The sink's answer, or what went wrong.
+    time_ns : int
+        Wall time of the attempt.
+    """
+
+    incident_id: str
+    revision: int
+    sink: str
+    attempt: int
+    ok: bool
+    detail: str
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """The last word of a node. Instants are the server's wall time; None or "" where the node has not said it yet.
+
+    Parameters
+    ----------
+    node : str
+    boot : int
+        Of the last message.
+    last_heard_ns : int
+        Last message of any kind.
+    hello_ns, heartbeat_ns : int | None
+        Last message of that kind.
+    software_version, model_id, sample_rate_hz
+        From the last hello.
+    clock_state, clock_sigma_ns
+        From the last hello or heartbeat.
+    next_sequence, unacked, gap_samples, noise_level_db
+        From the last heartbeat.
+    """
+
+    node: str
+    boot: int
+    last_heard_ns: int
+    hello_ns: int | None = None
+    heartbeat_ns: int | None = None
+    software_version: str = ""
+    model_id: str = ""
+    sample_rate_hz: int | None = None
+    clock_state: ClockState | None = None
+    clock_sigma_ns: int | None = None
+    next_sequence: int | None = None
+    unacked: int | None = None
+    gap_samples: int | None = None
+    noise_level_db: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryCounts:
+    """How much is kept."""
+
+    detections: int
+    incidents: int
+    revisions: int
+    receipts: int
+    rejects: int
+    nodes: int
+
+
+_METADATA = sa.MetaData()
+_META = sa.Table(
+    "shotline_meta",
+    _METADATA,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.String(256), nullable=False),
+)
+_DETECTIONS = sa.Table(
+    "detections",
+    _METADATA,
+    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("boot", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("arrival_time_ns", sa.BigInteger, nullable=False, index=True),
+    sa.Column("received_ns", sa.BigInteger, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+_DISPOSITIONS = sa.Table(
+    "dispositions",
+    _METADATA,
+    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("boot", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("disposition", sa.String(32), nullable=False),
+    sqlite_with_rowid=False,
+)
+_REJECTS = sa.Table(
+    "rejects",
+    _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("reason", sa.String(64), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.Column("first_ns", sa.BigInteger, nullable=False),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("reason", "detail", "raw"),
+)
+_INCIDENTS = sa.Table(
+    "incidents",
+    _METADATA,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("state", sa.String(32), nullable=False),
+    sa.Column("time_ns", sa.BigInteger, nullable=False, index=True),
+    sa.Column("as_of_ns", sa.BigInteger, nullable=False),
+    sa.Column("rounds", sa.Integer, nullable=False),
+    sa.Column("x_m", sa.Float, nullable=False),
+    sa.Column("y_m", sa.Float, nullable=False),
+    sa.Column("cep95_m", sa.Float, nullable=False),
+    sa.Column("probability", sa.Float, nullable=False),
+    sa.Column("record", sa.LargeBinary, nullable=False),
+)
+_RECEIPTS = sa.Table(
+    "receipts",
+    _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("incident_id", sa.String(64), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("sink", sa.String(128), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("ok", sa.Boolean, nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("time_ns", sa.BigInteger, nullable=False),
+    sa.Index("receipts_by_incident", "incident_id", "revision", "sink"),
+)
+_NODE_STATUS = sa.Table(
+    "node_status",
+    _METADATA,
+    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("boot", sa.BigInteger, nullable=False),
+    sa.Column("last_heard_ns", sa.BigInteger, nullable=False),
+    sa.Column("hello_ns", sa.BigInteger),
+    sa.Column("heartbeat_ns", sa.BigInteger),
+    sa.Column("software_version", sa.String(64), nullable=False),
+    sa.Column("model_id", sa.String(64), nullable=False),
+    sa.Column("sample_rate_hz", sa.Integer),
+    sa.Column("clock_state", sa.String(32)),
+    sa.Column("clock_sigma_ns", sa.BigInteger),
+    sa.Column("next_sequence", sa.BigInteger),
+    sa.Column("unacked", sa.BigInteger),
+    sa.Column("gap_samples", sa.BigInteger),
+    sa.Column("noise_level_db", sa.Float),
+)
+
+_INCIDENT_ENCODER = msgspec.json.Encoder()
+_INCIDENT_DECODER = msgspec.json.Decoder(IncidentRecord)
+
+
+class History:
+    """The store. Open it with `History.open`, close it with `close` or a ``with`` statement."""
+
+    def __init__(self, engine: sa.Engine, name: str) -> None:
+        self._engine = engine
+        self._name = name
+        self._writer = engine.execution_options(shotline_write=True)
+        self._lock = threading.RLock()
+        self._in_memory = isinstance(engine.pool, sa.StaticPool)
+        self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self._new_detection = self._insert(_DETECTIONS).on_conflict_do_nothing()
+        self._examples: Counter[str] = Counter()
+
+    @classmethod
+    def open(cls, url_or_path: str | Path) -> History:
+        """Open a history, or make a new one where there is none.
+
+        Parameters
+        ----------
+        url_or_path : str | Path
+            A path of a SQLite file, or a URL: ``sqlite:///path``, ``sqlite://`` (in memory), ``postgresql+...``.
+
+        Raises
+        ------
+        StorageError
+            It cannot be opened or written, is damaged, is something else, or was written by a newer Shotline.
+        """
+        engine, name = _engine(url_or_path)
+        history = cls(engine, name)
+        try:
+            history._prepare()
+        except BaseException:
+            history.close()
+            raise
+        return history
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """Where it is, without a password."""
+        return self._name
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    # --- detections ---------------------------------------------------------------------------------------------
+
+    def store(self, items: Sequence[StoredDetection]) -> list[bool]:
+        """Store detections in one transaction; return for each whether it was new.
+
+        A detection whose identity is there already is left as it is; see `raw_of` to find out whether it differs.
+
+        Raises
+        ------
+        StorageError
+            Nothing was stored.
+        """
+        if not items:
+            return []
+        rows = [
+            {
+                "node": item.detection.node,
+                "boot": item.detection.boot,
+                "sequence": item.detection.sequence,
+                "arrival_time_ns": item.detection.arrival_time_ns,
+                "received_ns": item.received_ns,
+                "raw": item.raw,
+            }
+            for item in items
+        ]
+        with self._write() as db:
+            step = db.begin_nested()
+            if db.execute(self._new_detection, rows).rowcount == len(rows):
+                step.commit()
+                return [True] * len(rows)
+            step.rollback()
+            return [db.execute(self._new_detection, row).rowcount == 1 for row in rows]
+
+    def raw_of(self, uids: Sequence[DetectionId]) -> dict[DetectionId, bytes]:
+        """Return the stored bytes of those of the given detections that are there."""
+        found: dict[DetectionId, bytes] = {}
+        key = sa.tuple_(_DETECTIONS.c.node, _DETECTIONS.c.boot, _DETECTIONS.c.sequence)
+        with self._read() as db:
+            for start in range(0, len(uids), _PAGE_ROWS):
+                page = [tuple(uid) for uid in uids[start : start + _PAGE_ROWS]]
+                query = sa.select(
+                    _DETECTIONS.c.node, _DETECTIONS.c.boot, _DETECTIONS.c.sequence, _DETECTIONS.c.raw
+                ).where(key.in_(page))
+                found.update((DetectionId(row[0], row[1], row[2]), row[3]) for row in db.execute(query))
+        return found
+
+    def detections(self, since_ns: int, until_ns: int | None = None) -> Iterator[Detection]:
+        """Yield detections in order of arrival time, from ``since_ns`` on and before ``until_ns``.
+
+        Equal arrival times are ordered by identity, so the order is the same each time. No lock is held meanwhile.
+        """
+        columns = (_DETECTIONS.c.arrival_time_ns, _DETECTIONS.c.node, _DETECTIONS.c.boot, _DETECTIONS.c.sequence)
+        query = sa.select(*columns, _DETECTIONS.c.raw).order_by(*columns).limit(_PAGE_ROWS)
+        query = query.where(columns[0] >= since_ns)
+        if until_ns is not None:
+            query = query.where(columns[0] < until_ns)
+        after: tuple[Any, ...] | None = None
+        while True:
+            page = query if after is None else query.where(sa.tuple_(*columns) > sa.tuple_(*after))
+            with self._read() as db:
+                rows = db.execute(page).all()
+            for row in rows:
+                yield self._decoded(row[4], DetectionId(row[1], row[2], row[3]))
+            if len(rows) < _PAGE_ROWS:
+                return
+            after = tuple(rows[-1][:4])
+
+    def note_dispositions(self, items: Sequence[tuple[DetectionId, str]]) -> None:
+        """Append what became of detections that are kept but not used; a second word on the same one is ignored."""
+        if not items:
+            return
+        rows = [
+            {"node": uid.node, "boot": uid.boot, "sequence": uid.sequence, "disposition": disposition}
+            for uid, disposition in items
+        ]
+        with self._write() as db:
+            db.execute(self._insert(_DISPOSITIONS).on_conflict_do_nothing(), rows)
+
+    def disposition_counts(self) -> dict[str, dict[str, int]]:
+        """Return how many detections are kept but not used: by node, then by disposition."""
+        table = _DISPOSITIONS.c
+        query = (
+            sa.select(table.node, table.disposition, sa.func.count())
+            .group_by(table.node, table.disposition)
+            .order_by(table.node, table.disposition)
+        )
+        counts: dict[str, dict[str, int]] = {}
+        with self._read() as db:
+            for node, disposition, count in db.execute(query):
+                counts.setdefault(node, {})[disposition] = count
+        return counts
+
+    # --- incidents ----------------------------------------------------------------------------------------------
+
+    def append_incident(self, record: IncidentRecord) -> bool:
+        """Append one revision of an incident; False if the very same is there already.
+
+        Raises
+        ------
+        StorageError
+            That revision is there with other content: history is not rewritten.
+        """
+        data = _INCIDENT_ENCODER.encode(record)
+        row = {
+            "id": record.id,
+            "revision": record.revision,
+            "state": record.state,
+            "time_ns": parse_utc(record.time_utc),
+            "as_of_ns": parse_utc(record.as_of_utc),
+            "rounds": record.rounds,
+            "x_m": record.x_m,
+            "y_m": record.y_m,
+            "cep95_m": record.cep95_m,
+            "probability": record.probability,
+            "record": data,
+        }
+        table = _INCIDENTS.c
+        with self._write() as db:
+            if db.execute(self._insert(_INCIDENTS).on_conflict_do_nothing(), row).rowcount == 1:
+                return True
+            query = sa.select(table.record).where(table.id == record.id, table.revision == record.revision)
+            there = db.execute(query).scalar_one()
+        if there == data or _INCIDENT_DECODER.decode(there) == record:
+            return False
+        raise StorageError(
+            f"incident {record.id} revision {record.revision} is in {self._name} with other content; "
+            "a revision is never rewritten, append the next one"
+        )
+
+    def incidents(
+        self, *, limit: int = 100, offset: int = 0, since_ns: int | None = None, until_ns: int | None = None
+    ) -> list[IncidentRecord]:
+        """Return the latest revision of each incident, newest first.
+
+        ``since_ns`` (inclusive) and ``until_ns`` (exclusive) bound the time of the first shot in that revision.
+        """
+        table, newest = _INCIDENTS.c, _INCIDENTS.alias("newest")
+        last = sa.select(sa.func.max(newest.c.revision)).where(newest.c.id == table.id).scalar_subquery()
+        query = sa.select(table.record).where(table.revision == last)
+        if since_ns is not None:
+            query = query.where(table.time_ns >= since_ns)
+        if until_ns is not None:
+            query = query.where(table.time_ns < until_ns)
+        return self._records(query.order_by(table.time_ns.desc(), table.id).limit(limit).offset(offset))
+
+    def incident_revisions(self, incident_id: str) -> list[IncidentRecord]:
+        """Return every revision of an incident, first to last; empty when there is no such incident."""
+        table = _INCIDENTS.c
+        return self._records(sa.select(table.record).where(table.id == incident_id).order_by(table.revision))
+
+    # --- receipts -----------------------------------------------------------------------------------------------
+
+    def append_receipt(self, receipt: Receipt) -> None:
+        """Append what a sink said."""
+        with self._write() as db:
+            db.execute(sa.insert(_RECEIPTS), asdict(receipt))
+
+    def receipts(self, incident_id: str) -> list[Receipt]:
+        """Return every receipt of an incident, in the order they came."""
+        table = _RECEIPTS.c
+        columns = [column for column in _RECEIPTS.columns if column.name != "id"]
+        query = sa.select(*columns).where(table.incident_id == incident_id).order_by(table.id)
+        with self._read() as db:
+            return [Receipt(**row) for row in db.execute(query).mappings()]
+
+    def undelivered(self, sink: str, *, since_ns: int | None = None) -> list[IncidentRecord]:
+        """Return the revisions that a sink has not taken yet, oldest conclusion first.
+
+        Parameters
+        ----------
+        sink : str
+        since_ns : int | None
+            Leave out revisions concluded before this event time.
+        """
+        table, receipt = _INCIDENTS.c, _RECEIPTS.c
+        taken = sa.exists().where(
+            receipt.incident_id == table.id, receipt.revision == table.revision, receipt.sink == sink, receipt.ok
+        )
+        query = sa.select(table.record).where(~taken).order_by(table.as_of_ns, table.id, table.revision)
+        if since_ns is not None:
+            query = query.where(table.as_of_ns >= since_ns)
+        return self._records(query)
+
+    # --- nodes --------------------------------------------------------------------------------------------------
+
+    def touch_node(self, status: NodeStatus) -> None:
+        """Keep the last word of a node in place of the one before."""
+        self.touch_nodes([status])
+
+    def touch_nodes(self, statuses: Sequence[NodeStatus]) -> None:
+        """Keep the last word of several nodes in one transaction."""
+        if not statuses:
+            return
+        insert = self._insert(_NODE_STATUS)
+        changed = {
+            column.name: insert.excluded[column.name] for column in _NODE_STATUS.columns if column.name != "node"
+        }
+        rows = [
+            asdict(status) | {"clock_state": None if status.clock_state is None else status.clock_state.value}
+            for status in statuses
+        ]
+        with self._write() as db:
+            db.execute(insert.on_conflict_do_update(index_elements=["node"], set_=changed), rows)
+
+    def node_statuses(self) -> list[NodeStatus]:
+        """Return the last word of every node that ever spoke, by node id."""
+        with self._read() as db:
+            rows = db.execute(sa.select(_NODE_STATUS).order_by(_NODE_STATUS.c.node)).mappings().all()
+        return [
+            NodeStatus(**{**row, "clock_state": None if row["clock_state"] is None else ClockState(row["clock_state"])})
+            for row in rows
+        ]
+
+    # --- rejects ------------------------------------------------------------------------------------------------
+
+    def count_reject(self, reason: str, detail: str, raw: bytes, *, time_ns: int = 0) -> None:
+        """Count bytes that were not taken, and keep the first 1 KiB of them."""
+        self.count_rejects([RejectedMessage(reason, detail, raw, time_ns)])
+
+    def count_rejects(self, rejects: Sequence[RejectedMessage]) -> None:
+        """Count several rejects in one transaction.
+
+        Of each reason the first 1000 different ones are kept; whoever sends endless new rubbish cannot fill the disk.
+        """
+        if not rejects:
+            return
+        insert = self._insert(_REJECTS)
+        upsert = insert.on_conflict_do_update(
+            index_elements=["reason", "detail", "raw"], set_={"count": _REJECTS.c.count + 1}
+        )
+        table = _REJECTS.c
+        with self._write() as db:
+            for reject in rejects:
+                detail, raw = reject.detail, reject.raw[:_RAW_REJECT_BYTES]
+                if self._examples[reject.reason] >= _EXAMPLES_PER_REASON:
+                    same = sa.select(table.id).where(
+                        table.reason == reject.reason, table.detail == detail, table.raw == raw
+                    )
+                    if db.execute(same).first() is None:
+                        detail, raw = _OVERFLOW_DETAIL, b""
+                row = {"reason": reject.reason, "detail": detail, "raw": raw, "first_ns": reject.time_ns, "count": 1}
+                count = db.execute(upsert.returning(table.count), row).scalar_one()
+                self._examples[reject.reason] += count == 1
+
+    def reject_counts(self) -> dict[str, int]:
+        """Return how many messages were not taken, by reason."""
+        query = sa.select(_REJECTS.c.reason, sa.func.sum(_REJECTS.c.count)).group_by(_REJECTS.c.reason)
+        with self._read() as db:
+            return {reason: int(count) for reason, count in db.execute(query.order_by(_REJECTS.c.reason))}
+
+    def rejects(self, *, limit: int = 100) -> list[CountedReject]:
+        """Return the rejects that were kept, latest kind first."""
+        table = _REJECTS.c
+        query = sa.select(table.reason, table.detail, table.raw, table.first_ns, table.count)
+        with self._read() as db:
+            return [CountedReject(*row) for row in db.execute(query.order_by(table.id.desc()).limit(limit))]
+
+    # --- all ----------------------------------------------------------------------------------------------------
+
+    def counts(self) -> HistoryCounts:
+        """Return how much is kept. Counts every row: for people, not for every loop."""
+        with self._read() as db:
+
+            def rows(table: sa.Table) -> int:
+                return db.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+
+            distinct = sa.select(sa.func.count(sa.distinct(_INCIDENTS.c.id)))
+            rejects = sa.select(sa.func.coalesce(sa.func.sum(_REJECTS.c.count), 0))
+            return HistoryCounts(
+                detections=rows(_DETECTIONS),
+                incidents=db.execute(distinct).scalar_one(),
+                revisions=rows(_INCIDENTS),
+                receipts=rows(_RECEIPTS),
+                rejects=int(db.execute(rejects).scalar_one()),
+                nodes=rows(_NODE_STATUS),
+            )
+
+    def _records(self, query: sa.Select[Any]) -> list[IncidentRecord]:
+        with self._read() as db:
+            found = db.execute(query).scalars().all()
+        return [_INCIDENT_DECODER.decode(data) for data in found]
+
+    def _decoded(self, raw: bytes, uid: DetectionId) -> Detection:
+        try:
+            message = decode(raw)
+        except MessageError as error:
+            raise StorageError(
+                f"detection {uid} in {self._name} cannot be read ({error}); restore the database from a backup"
+            ) from error
+        if not isinstance(message, Detection):
+            raise StorageError(f"detection {uid} in {self._name} holds a {type(message).__name__}; restore a backup")
+        return message
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with self._lock, self._storage_errors(), self._writer.begin() as db:
+            yield db
+
+    @contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        if self._in_memory:
+            with self._lock, self._storage_errors(), self._engine.begin() as db:
+                yield db
+        else:
+            with self._storage_errors(), self._engine.begin() as db:
+                yield db
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise StorageError(f"{self._name}: {_advice(str(error.orig))}") from error
+
+    def _prepare(self) -> None:
+        with self._write() as db:
+            tables = set(sa.inspect(db).get_table_names())
+            if tables and _META.name not in tables:
+                raise StorageError(
+                    f"{self._name} is a database of something else (it has the table '{min(tables)}' and no "
+                    f"'{_META.name}'); give the history a file or database of its own"
+                )
+            _METADATA.create_all(db)
+            db.execute(
+                self._insert(_META).on_conflict_do_nothing(), {"key": "schema_version", "value": str(SCHEMA_VERSION)}
+            )
+            version = db.execute(sa.select(_META.c.value).where(_META.c.key == "schema_version")).scalar_one()
+            if version != str(SCHEMA_VERSION):
+                raise StorageError(
+                    f"{self._name} has tables of version {version}, this Shotline knows {SCHEMA_VERSION}; "
+                    "run the Shotline that wrote it, or one that is newer"
+                )
+            kept = sa.select(_REJECTS.c.reason, sa.func.count()).group_by(_REJECTS.c.reason)
+            self._examples.update(dict(row._tuple() for row in db.execute(kept)))
+
+
+def _engine(url_or_path: str | Path) -> tuple[sa.Engine, str]:
+    text = str(url_or_path)
+    try:
+        url = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
+    except sa.exc.ArgumentError as error:
+        raise StorageError(f"'{text}' is not a path or a database URL such as sqlite:///history.db") from error
+    name = url.render_as_string(hide_password=True) if "://" in text else text
+    if url.get_backend_name() == "postgresql":
+        try:
+            return sa.create_engine(url), name
+        except ModuleNotFoundError as error:
+            raise StorageError(
+                f"{name} needs the driver '{error.name}', which is not installed: pip install it"
+            ) from error
+    if url.get_backend_name() != "sqlite":
+        raise StorageError(f"{name}: Shotline keeps its history in sqlite or postgresql; use one of them")
+    if url.database in (None, "", ":memory:"):
+        engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
+    else:
+        engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False})
+    sa.event.listen(engine, "connect", _on_sqlite_connect)
+    sa.event.listen(engine, "begin", _on_sqlite_begin)
+    return engine, name
+
+
+def _on_sqlite_connect(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _on_sqlite_begin(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("shotline_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+_ADVICE = (
+    (
+        "full",
+        "the disk is full; free space on it: what was acknowledged is kept, nodes send the rest again",
+    ),
+    ("locked", "another process holds the database; stop it (a second server, a backup or a shell) and start again"),
+    ("readonly", "the database cannot be written; give this user write permission on the file and its folder"),
+    ("not a database", "the file is not a history; name another file, or restore this one from a backup"),
+    ("malformed", "the database is damaged; move it aside and restore a backup, nodes keep what is not acknowledged"),
+    ("unable to open", "the file cannot be opened; create its folder and give this user write permission there"),
+    ("disk i/o", "the disk fails to read or write; check it (dmesg), then restore a backup if the database is damaged"),
+)
+
+
+def _advice(seen: str) -> str:
+    for words, advice in _ADVICE:
+        if words in seen.lower():
+            return f"{advice} [{seen}]"
+    return f"the database refuses: {seen}"
