@@ -1,0 +1,427 @@
+"""The node's end of the wire: spool first, send, send again until the server says it is committed.
+
+No thread and no clock of its own: call `Publisher.send` for each detection and `Publisher.poll` often, from one thread.
+At least once, never lost: (node, boot, sequence) makes a second copy harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from sensor_node.spool import MemorySpool, Spool, SpoolCounts
+from shotline.errors import MessageError, StorageError, TransportError
+from shotline.messages import (
+    MAX_MESSAGE_BYTES,
+    Ack,
+    Detection,
+    Heartbeat,
+    Hello,
+    Reject,
+    RejectReason,
+    decode,
+    encode,
+)
+
+__all__ = ["CurveClientKeys", "Publisher", "PublisherCounters", "PublisherSettings"]
+
+_MOST_MESSAGES_PER_POLL = 1000
+_WINDOW_PARTS = 4
+_RETRY_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class CurveClientKeys:
+    """CURVE keys, z85 text: the node's own pair and the server's public key."""
+
+    public: str
+    secret: str = field(repr=False)
+    server_public: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherSettings:
+    """How hard to try.
+
+    Parameters
+    ----------
+    resend_after_s, resend_most_s : float
+        An unacknowledged detection is sent again after the first, doubling up to the second.
+    heartbeat_s : float
+        Between heartbeats to the server.
+    window : int
+        Spooled detections on their way at a time; twice as many when fresh ones come in a burst.
+    reconnect_s, reconnect_most_s : float
+        Between attempts to connect, growing from the first to the second.
+    memory_most : int
+        Detections held in memory when the spool's disk fails.
+    """
+
+    resend_after_s: float = 0.5
+    resend_most_s: float = 8.0
+    heartbeat_s: float = 5.0
+    window: int = 256
+    reconnect_s: float = 0.1
+    reconnect_most_s: float = 30.0
+    memory_most: int = 10_000
+
+
+@dataclass(slots=True)
+class PublisherCounters:
+    """Counts since the start."""
+
+    sent: int = 0
+    resent: int = 0
+    acked: int = 0
+    rejected: int = 0
+    connects: int = 0
+    disconnects: int = 0
+    heartbeats_sent: int = 0
+    heartbeats_received: int = 0
+    bad_messages: int = 0
+    storage_errors: int = 0
+
+
+@dataclass(slots=True)
+class _InFlight:
+    data: bytes
+    due_s: float
+    wait_s: float
+
+
+class Publisher:
+    """A DEALER that owes every detection to the server until it is acknowledged.
+
+    Parameters
+    ----------
+    endpoint : str
+        The server, such as ``tcp://server.example:5570``.
+    spool : Spool
+        Where detections wait. The caller opens and closes it.
+    hello : callable () -> Hello
+        Called at each (re)connect.
+    heartbeat : callable (SpoolCounts) -> Heartbeat
+        Called every ``settings.heartbeat_s``.
+    monotonic_s : callable () -> float
+        Seconds that only go forward (``time.monotonic``).
+    settings : PublisherSettings
+    curve : CurveClientKeys | None
+        Encrypt and authenticate; None for plain.
+    context : zmq.Context | None
+        None makes one of its own, closed by `close`.
+
+    Raises
+    ------
+    TransportError
+        The endpoint is not one that can be connected to.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        spool: Spool,
+        hello: Callable[[], Hello],
+        heartbeat: Callable[[SpoolCounts], Heartbeat],
+        monotonic_s: Callable[[], float],
+        settings: PublisherSettings | None = None,
+        curve: CurveClientKeys | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        self.counters = PublisherCounters()
+        self.connected = False
+        self.server_heard_s: float | None = None
+        """Monotonic instant of the server's last message; None before the first."""
+        self.connection_problem = ""
+        """Why the server is not reached, in plain words; "" while connected."""
+        self.storage_problem = ""
+        """Why the spool does not keep detections, in plain words; "" while it does."""
+        self.last_reject = ""
+        """What the server last refused, and why; "" when it never did."""
+        self._endpoint = endpoint
+        self._spool = spool
+        self._memory = MemorySpool()
+        self._hello = hello
+        self._heartbeat = heartbeat
+        self._monotonic_s = monotonic_s
+        self._settings = settings or PublisherSettings()
+        self._in_flight: dict[tuple[int, int], _InFlight] = {}
+        self._hello_due = False
+        self._heartbeat_due_s = 0.0
+        self._resend_due_s = 0.0
+        self._retry_s = 0.0
+        self._own_context = context is None
+        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
+        self._socket = _dealer(self._context, self._settings, curve)
+        self._monitor = self._socket.get_monitor_socket(
+            zmq.EVENT_HANDSHAKE_SUCCEEDED
+            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            | zmq.EVENT_DISCONNECTED
+            | zmq.EVENT_CONNECT_RETRIED
+        )
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise TransportError(
+                f"cannot connect to '{endpoint}' ({error}); write it like tcp://server.example:5570"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def unacked(self) -> int:
+        """Detections that the server has not acknowledged, in the spool and in memory."""
+        return self._spool.counts().unacked + self._memory.counts().unacked
+
+    def send(self, detection: Detection) -> None:
+        """Keep a detection, then send it when the server is there; `poll` sees to the rest.
+
+        When the spool's disk fails the detection is held in memory and sent all the same, and `storage_problem` says
+        what to do.
+
+        Raises
+        ------
+        StorageError
+            The disk fails and memory holds as much as it may: this detection is not kept.
+        """
+        self._keep(detection)
+        if not self.connected:
+            self._watch_connection()
+        if self.connected and not self._hello_due and len(self._in_flight) < 2 * self._settings.window:
+            self._start(detection.boot, detection.sequence, encode(detection))
+
+    def poll(self, timeout_ms: int = 0) -> int:
+        """Wait up to ``timeout_ms`` for the server, take what it says, send what is due; return messages taken."""
+        wait_ms = max(0, min(timeout_ms, round((self._next_due_s() - self._monotonic_s()) * 1000)))
+        self._poller.poll(wait_ms)
+        self._watch_connection()
+        taken = self._receive()
+        self._send_what_is_due()
+        return taken
+
+    def drain(self, deadline_s: float) -> bool:
+        """Poll until all is acknowledged or ``monotonic_s()`` reaches the deadline; return whether all is."""
+        while self.unacked:
+            left_s = deadline_s - self._monotonic_s()
+            if left_s <= 0:
+                return False
+            self.poll(min(100, 1 + int(left_s * 1000)))
+        return True
+
+    def close(self) -> None:
+        """Close the sockets at once; what is unacknowledged stays in the spool."""
+        if self._socket.closed:
+            return
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close(linger=0)
+        if self._own_context:
+            self._context.term()
+
+    def _keep(self, detection: Detection) -> None:
+        try:
+            self._spool.append(detection)
+        except StorageError as error:
+            self.counters.storage_errors += 1
+            self.storage_problem = str(error)
+            if self._memory.counts().unacked >= self._settings.memory_most:
+                raise StorageError(
+                    f"detection {detection.uid} is not kept: {error}; memory holds {self._settings.memory_most} already"
+                ) from error
+            self._memory.append(detection)
+        else:
+            self.storage_problem = ""
+
+    def _watch_connection(self) -> None:
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)["event"]
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self.connected = True
+                self.connection_problem = ""
+                self.counters.connects += 1
+                self._hello_due = True
+                self._in_flight.clear()
+            elif event == zmq.EVENT_DISCONNECTED:
+                self.counters.disconnects += self.connected
+                self._lose_connection("the connection was lost; trying again")
+            elif event == zmq.EVENT_CONNECT_RETRIED:
+                self._lose_connection("nobody answers; is the server running, is the address right?")
+            else:
+                self._lose_connection("the server refuses this node; are the keys of both sides right?")
+
+    def _lose_connection(self, why: str) -> None:
+        self.connected = False
+        self.connection_problem = f"{self._endpoint}: {why}"
+        self._in_flight.clear()
+
+    def _receive(self) -> int:
+        taken = 0
+        while taken < _MOST_MESSAGES_PER_POLL:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            taken += 1
+            self.server_heard_s = self._monotonic_s()
+            try:
+                self._take(frames[-1])
+            except MessageError:
+                self.counters.bad_messages += 1
+            except StorageError as error:
+                self.counters.storage_errors += 1
+                self.storage_problem = str(error)
+        return taken
+
+    def _take(self, data: bytes) -> None:
+        message = decode(data)
+        if isinstance(message, Ack):
+            for sequence in message.sequences:
+                self.counters.acked += self._in_flight.pop((message.boot, sequence), None) is not None
+            self._spool.ack(message.boot, message.sequences)
+            self._memory.ack(message.boot, message.sequences)
+        elif isinstance(message, Reject):
+            self._take_reject(message)
+        elif isinstance(message, Heartbeat):
+            self.counters.heartbeats_received += 1
+        else:
+            self.counters.bad_messages += 1
+
+    def _take_reject(self, reject: Reject) -> None:
+        self.counters.rejected += 1
+        self.last_reject = f"{reject.reason}: {reject.detail}"
+        if reject.boot is None or reject.sequence is None or reject.reason is RejectReason.STORAGE_UNAVAILABLE:
+            return
+        self._in_flight.pop((reject.boot, reject.sequence), None)
+        self._spool.reject(reject.boot, reject.sequence, self.last_reject)
+        self._memory.reject(reject.boot, reject.sequence, self.last_reject)
+
+    def _next_due_s(self) -> float:
+        if not self.connected:
+            return float("inf")
+        due_s = self._retry_s if self._hello_due else self._heartbeat_due_s
+        if self._backlog_room():
+            due_s = min(due_s, self._retry_s)
+        return min(due_s, self._resend_due_s) if self._in_flight else due_s
+
+    def _backlog_room(self) -> int:
+        """Return how many waiting detections to send now: 0 until a good part of the window is free."""
+        window = self._settings.window
+        missing, room = self.unacked - len(self._in_flight), window - len(self._in_flight)
+        return min(missing, room) if missing > 0 and room >= min(missing, window // _WINDOW_PARTS) else 0
+
+    def _send_what_is_due(self) -> None:
+        if not self.connected:
+            return
+        now_s = self._monotonic_s()
+        if self._hello_due:
+            if not self._transmit(encode(self._hello())):
+                self._retry_s = now_s + _RETRY_S
+                return
+            self._hello_due = False
+            self._heartbeat_due_s = now_s
+        if now_s >= self._heartbeat_due_s:
+            self._rescue_memory()
+            counts = SpoolCounts(self.unacked, self._spool.counts().rejected)
+            self.counters.heartbeats_sent += self._transmit(encode(self._heartbeat(counts)))
+            self._heartbeat_due_s = now_s + self._settings.heartbeat_s
+        if self._in_flight and now_s >= self._resend_due_s:
+            self._resend(now_s)
+        if now_s >= self._retry_s:
+            self._send_backlog(now_s)
+
+    def _rescue_memory(self) -> None:
+        """Move to the spool what was held in memory while its disk failed."""
+        try:
+            for item in self._memory.unacked(self._settings.memory_most):
+                message = decode(item.data)
+                if isinstance(message, Detection):
+                    self._spool.append(message)
+                    self._memory.ack(item.boot, [item.sequence])
+                    self.storage_problem = ""
+        except StorageError as error:
+            self.storage_problem = str(error)
+
+    def _resend(self, now_s: float) -> None:
+        for item in self._in_flight.values():
+            if item.due_s > now_s:
+                continue
+            if not self._transmit(item.data):
+                break
+            self.counters.resent += 1
+            item.wait_s = min(2 * item.wait_s, self._settings.resend_most_s)
+            item.due_s = now_s + item.wait_s
+        soonest_s = min(item.due_s for item in self._in_flight.values())
+        self._resend_due_s = max(soonest_s, now_s + _RETRY_S)
+
+    def _send_backlog(self, now_s: float) -> None:
+        """Send what waits, oldest first, as far as the window allows."""
+        room = self._backlog_room()
+        if not room:
+            return
+        window = self._settings.window
+        try:
+            waiting = [*self._memory.unacked(window), *self._spool.unacked(window)]
+        except StorageError as error:
+            self.counters.storage_errors += 1
+            self.storage_problem = str(error)
+            self._retry_s = now_s + self._settings.resend_after_s
+            return
+        fresh = [item for item in waiting if (item.boot, item.sequence) not in self._in_flight]
+        for item in fresh[:room]:
+            if not self._start(item.boot, item.sequence, item.data):
+                self._retry_s = now_s + _RETRY_S
+                return
+
+    def _start(self, boot: int, sequence: int, data: bytes) -> bool:
+        if not self._transmit(data):
+            return False
+        wait_s = self._settings.resend_after_s
+        due_s = self._monotonic_s() + wait_s
+        self._resend_due_s = min(self._resend_due_s, due_s) if self._in_flight else due_s
+        self._in_flight[boot, sequence] = _InFlight(data, due_s, wait_s)
+        self.counters.sent += 1
+        return True
+
+    def _transmit(self, data: bytes) -> bool:
+        try:
+            self._socket.send(data, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+
+def _dealer(
+    context: zmq.Context[zmq.Socket[bytes]], settings: PublisherSettings, curve: CurveClientKeys | None
+) -> zmq.Socket[bytes]:
+    socket = context.socket(zmq.DEALER)
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    socket.setsockopt(zmq.SNDHWM, settings.window)
+    socket.setsockopt(zmq.RCVHWM, _MOST_MESSAGES_PER_POLL)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RECONNECT_IVL, round(settings.reconnect_s * 1000))
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, round(settings.reconnect_most_s * 1000))
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 5_000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
+    if curve is not None:
+        socket.curve_publickey = curve.public.encode("ascii")
+        socket.curve_secretkey = curve.secret.encode("ascii")
+        socket.curve_serverkey = curve.server_public.encode("ascii")
+    return socket
