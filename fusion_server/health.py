@@ -1,0 +1,202 @@
+"""Health: a list of named checks, each with a status, a sentence in plain words and the numbers behind it.
+
+Pure: what was measured goes in, checks come out. `shotline server check` prints them, the API and the page show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from shotline.timebase import format_utc
+from shotline.units import NS_PER_S
+
+__all__ = [
+    "Check",
+    "CheckStatus",
+    "HealthReport",
+    "check_disk",
+    "check_event_clock",
+    "check_receiver",
+    "check_rejects",
+    "check_silent_nodes",
+    "check_sites",
+    "check_store",
+    "check_untimed_nodes",
+]
+
+_DISK_WARN_BYTES = 1_000_000_000
+_DISK_FAIL_BYTES = 100_000_000
+_MOST_NAMED = 8
+
+
+class CheckStatus(StrEnum):
+    """From good to bad."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    name : str
+        The same each time, such as ``store``.
+    status : CheckStatus
+    message : str
+        What was seen, and what to do when it is not ok.
+    numbers : Mapping[str, int | float]
+        The figures behind it; each key ends in its unit.
+    """
+
+    name: str
+    status: CheckStatus
+    message: str
+    numbers: Mapping[str, int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """Every check, at one instant of wall time."""
+
+    as_of_ns: int
+    checks: tuple[Check, ...]
+
+    @property
+    def status(self) -> CheckStatus:
+        """The worst of the checks."""
+        order = list(CheckStatus)
+        return max((check.status for check in self.checks), key=order.index, default=CheckStatus.OK)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the shape that the API and ``--json`` give."""
+        return {
+            "status": self.status.value,
+            "as_of_utc": format_utc(self.as_of_ns),
+            "checks": [
+                {
+                    "name": check.name,
+                    "status": check.status.value,
+                    "message": check.message,
+                    "numbers": dict(check.numbers),
+                }
+                for check in self.checks
+            ],
+        }
+
+
+def check_store(name: str, problem: str, *, detections: int) -> Check:
+    """Check the history: ``problem`` is what its last write said, "" when it went well."""
+    numbers = {"detections": detections}
+    if problem:
+        return Check("store", CheckStatus.FAIL, f"cannot keep detections, so none is acknowledged: {problem}", numbers)
+    return Check("store", CheckStatus.OK, f"{detections} detections kept in {name}", numbers)
+
+
+def check_receiver(endpoint: str, *, peers: int, messages: int, quiet_s: float | None) -> Check:
+    """Check the receiver: ``quiet_s`` is how long its loop has not come round, None before it runs."""
+    numbers: dict[str, int | float] = {"peers": peers, "messages": messages}
+    if quiet_s is None:
+        return Check("receiver", CheckStatus.FAIL, f"not listening on {endpoint} yet", numbers)
+    numbers["loop_age_s"] = round(quiet_s, 3)
+    if quiet_s > 5.0:
+        return Check("receiver", CheckStatus.FAIL, f"stuck for {quiet_s:.0f} s; restart the server", numbers)
+    return Check(
+        "receiver", CheckStatus.OK, f"listening on {endpoint}, {peers} connected, {messages} messages", numbers
+    )
+
+
+def check_silent_nodes(
+    last_heard_ns: Mapping[str, int], surveyed: Sequence[str], *, now_ns: int, silent_after_s: float
+) -> Check:
+    """Check which surveyed nodes were not heard for ``silent_after_s``, or never."""
+    limit_ns = now_ns - round(silent_after_s * NS_PER_S)
+    silent = [(last_heard_ns.get(node), node) for node in surveyed if last_heard_ns.get(node, -1) < limit_ns]
+    numbers = {"surveyed": len(surveyed), "silent": len(silent)}
+    if not surveyed:
+        return Check("nodes", CheckStatus.WARN, "no node has a site; add [[nodes]] to the configuration", numbers)
+    if not silent:
+        return Check("nodes", CheckStatus.OK, f"all {len(surveyed)} nodes heard within {silent_after_s:g} s", numbers)
+    names = _names([f"{node} ({_age(heard, now_ns)})" for heard, node in silent])
+    status = CheckStatus.FAIL if len(silent) == len(surveyed) else CheckStatus.WARN
+    return Check(
+        "nodes",
+        status,
+        f"{len(silent)} of {len(surveyed)} nodes silent: {names}; check their power and network",
+        numbers,
+    )
+
+
+def check_sites(kept_without_site: Mapping[str, int]) -> Check:
+    """Check for nodes that speak but were never surveyed: node id -> detections kept but not used."""
+    total = sum(kept_without_site.values())
+    numbers = {"nodes": len(kept_without_site), "detections": total}
+    if not kept_without_site:
+        return Check("sites", CheckStatus.OK, "every node that detects has a site", numbers)
+    names = _names([f"{node} ({count} detections)" for node, count in sorted(kept_without_site.items())])
+    return Check(
+        "sites",
+        CheckStatus.WARN,
+        f"{len(kept_without_site)} nodes have no site, their detections are kept but not used: {names}; "
+        "add them to [[nodes]]",
+        numbers,
+    )
+
+
+def check_untimed_nodes(clock_states: Mapping[str, str], kept_untimed: Mapping[str, int]) -> Check:
+    """Check for nodes that do not know the time: node id -> clock state now, and detections kept but not used."""
+    untimed = sorted(node for node, state in clock_states.items() if state == "untimed")
+    numbers = {"untimed": len(untimed), "detections": sum(kept_untimed.values())}
+    if not untimed:
+        return Check("clocks", CheckStatus.OK, f"{len(clock_states)} nodes know the time", numbers)
+    names = _names([f"{node} ({kept_untimed.get(node, 0)} detections)" for node in untimed])
+    return Check(
+        "clocks",
+        CheckStatus.WARN,
+        f"{len(untimed)} nodes do not know the time, their detections are kept but not used: {names}; "
+        "check GPS reception and chrony there",
+        numbers,
+    )
+
+
+def check_rejects(counts: Mapping[str, int]) -> Check:
+    """Check what was not taken: reason -> messages."""
+    total = sum(counts.values())
+    numbers = {"rejects": total, **counts}
+    if not total:
+        return Check("rejects", CheckStatus.OK, "no message was rejected", numbers)
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
+    return Check("rejects", CheckStatus.WARN, f"{total} messages rejected: {reasons}", numbers)
+
+
+def check_disk(folder: str, *, free_bytes: int, total_bytes: int) -> Check:
+    """Check the space on the disk that holds the history."""
+    numbers = {"free_bytes": free_bytes, "total_bytes": total_bytes}
+    message = f"{free_bytes / 1e9:.1f} of {total_bytes / 1e9:.1f} GB free in {folder}"
+    if free_bytes < _DISK_FAIL_BYTES:
+        return Check("disk", CheckStatus.FAIL, f"{message}; free space now, detections will be refused", numbers)
+    if free_bytes < _DISK_WARN_BYTES:
+        return Check("disk", CheckStatus.WARN, f"{message}; free space soon", numbers)
+    return Check("disk", CheckStatus.OK, message, numbers)
+
+
+def check_event_clock(event_ns: int, *, wall_ns: int, replay: bool) -> Check:
+    """Check event time: the same as wall time when live, recorded time in a replay."""
+    numbers = {"behind_wall_s": round((wall_ns - event_ns) / NS_PER_S, 3)}
+    if replay:
+        return Check("event_clock", CheckStatus.WARN, f"replaying: event time is {format_utc(event_ns)}", numbers)
+    return Check("event_clock", CheckStatus.OK, f"live: event time is {format_utc(event_ns)}", numbers)
+
+
+def _age(heard_ns: int | None, now_ns: int) -> str:
+    return "never heard" if heard_ns is None else f"{(now_ns - heard_ns) / NS_PER_S:.0f} s"
+
+
+def _names(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,418 @@
+"""The server's end of the wire: take messages, commit detections, and only then acknowledge them.
+
+`Intake` decides and knows no socket; `Receiver` is the ROUTER around it. Bytes that cannot be taken become counted
+rejects with a reason; a node hears of each once.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Protocol, Self
+
+import msgspec
+import zmq
+
+from fusion_server.history import NodeStatus, RejectedMessage, StoredDetection
+from shotline.domain import ClockState, DetectionId
+from shotline.errors import MessageError, StorageError, TransportError
+from shotline.messages import (
+    MAX_MESSAGE_BYTES,
+    Ack,
+    Detection,
+    Heartbeat,
+    Hello,
+    Reject,
+    RejectReason,
+    decode,
+    encode,
+)
+from shotline.units import NS_PER_S
+
+__all__ = ["CurveServerKeys", "Intake", "IntakeCounters", "Receiver", "Store", "Taken"]
+
+_MOST_SEQUENCES_PER_ACK = 4096
+_MOST_DETAIL_CHARACTERS = 512
+_MOST_NODES = 100_000
+_MOST_FRAME_BYTES = 4 * MAX_MESSAGE_BYTES
+"""Above this libzmq cuts the connection; between the two the message is counted and its sender told."""
+
+
+class Store(Protocol):
+    """What the intake needs of `fusion_server.history.History`."""
+
+    def store(self, items: Sequence[StoredDetection]) -> list[bool]: ...
+    def raw_of(self, uids: Sequence[DetectionId]) -> dict[DetectionId, bytes]: ...
+    def count_rejects(self, rejects: Sequence[RejectedMessage]) -> None: ...
+    def touch_nodes(self, statuses: Sequence[NodeStatus]) -> None: ...
+    def node_statuses(self) -> list[NodeStatus]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CurveServerKeys:
+    """The server's CURVE pair, z85 text. Nodes carry the public one."""
+
+    public: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What came of a batch: detections that are new and committed, and what to say to whom."""
+
+    fresh: tuple[Detection, ...]
+    replies: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(slots=True)
+class IntakeCounters:
+    """Counts since the start."""
+
+    messages: int = 0
+    detections: int = 0
+    fresh: int = 0
+    duplicates: int = 0
+    uncommitted: int = 0
+    rejects: Counter[str] = field(default_factory=Counter)
+
+
+class Intake:
+    """Messages in, decisions out. No socket, no clock: peers are opaque bytes and time is an argument.
+
+    Parameters
+    ----------
+    store : Store
+        The history.
+    boot : int
+        Of this server, said in its heartbeats.
+    heartbeat_s : float
+        Between heartbeats to each peer, and between two writes of node states.
+    forget_s : float
+        A peer that says nothing for so long gets no more heartbeats.
+    """
+
+    def __init__(self, store: Store, *, boot: int, heartbeat_s: float = 2.0, forget_s: float = 60.0) -> None:
+        self.counters = IntakeCounters()
+        self._detections_problem = ""
+        self._others_problem = ""
+        self._store = store
+        self._boot = boot
+        self._heartbeat_ns = round(heartbeat_s * NS_PER_S)
+        self._forget_ns = round(forget_s * NS_PER_S)
+        self._peers: dict[bytes, int] = {}
+        self._pending: list[tuple[bytes, StoredDetection]] = []
+        self._replies: list[tuple[bytes, bytes]] = []
+        self._rejects: list[RejectedMessage] = []
+        self._statuses = {status.node: status for status in store.node_statuses()}
+        self._changed: set[str] = set()
+        self._next_round_ns = 0
+
+    @property
+    def storage_problem(self) -> str:
+        """What the last failed write said; "" after one that went well."""
+        return self._detections_problem or self._others_problem
+
+    @property
+    def peers(self) -> int:
+        """How many connections spoke lately."""
+        return len(self._peers)
+
+    def last_heard_ns(self) -> dict[str, int]:
+        """Return the wall time at which each node was last heard."""
+        return {node: status.last_heard_ns for node, status in list(self._statuses.items())}
+
+    def clock_states(self) -> dict[str, str]:
+        """Return how each node knows the time, as it last said."""
+        statuses = list(self._statuses.values())
+        return {status.node: status.clock_state.value for status in statuses if status.clock_state is not None}
+
+    def take(self, peer: bytes, frames: Sequence[bytes], *, now_ns: int) -> None:
+        """Take one message from a peer; what comes of it waits for `commit`."""
+        self.counters.messages += 1
+        self._peers[peer] = now_ns
+        data = frames[-1] if frames else b""
+        if len(frames) != 1 and not (len(frames) == 2 and not frames[0]):
+            detail = f"message of {len(frames)} frames, expected one"
+            self._reject(peer, data, RejectReason.MALFORMED, detail, now_ns=now_ns)
+            return
+        try:
+            message = decode(data)
+        except MessageError as error:
+            self._reject(peer, data, RejectReason(error.reason), error.detail, now_ns=now_ns)
+            return
+        if isinstance(message, Detection):
+            self.counters.detections += 1
+            self._pending.append((peer, StoredDetection(message, data, now_ns)))
+            self._touch(message, now_ns)
+        elif isinstance(message, Hello | Heartbeat):
+            self._touch(message, now_ns)
+        else:
+            detail = f"{type(message).__name__}, which a server does not take; expected Hello, Detection or Heartbeat"
+            self._reject(
+                peer,
+                data,
+                RejectReason.UNEXPECTED_MESSAGE,
+                detail,
+                now_ns=now_ns,
+                answer=not isinstance(message, Reject),
+            )
+
+    def commit(self, *, now_ns: int) -> Taken:
+        """Commit what was taken, in one transaction, and return what to say.
+
+        When the store fails nothing is acknowledged: `storage_problem` says why, and the nodes will send it again.
+        """
+        pending, self._pending = self._pending, []
+        fresh = self._commit_detections(pending, now_ns=now_ns) if pending else ()
+        if self._rejects:
+            self._write(lambda: self._store.count_rejects(self._rejects))
+            self._rejects = []
+        if now_ns >= self._next_round_ns or now_ns + self._heartbeat_ns < self._next_round_ns:
+            self._next_round_ns = now_ns + self._heartbeat_ns
+            self._make_round(now_ns)
+        replies, self._replies = self._replies, []
+        return Taken(fresh, tuple(replies))
+
+    def forget(self, peer: bytes) -> None:
+        """Forget a peer that is gone."""
+        self._peers.pop(peer, None)
+
+    def _commit_detections(
+        self, pending: Sequence[tuple[bytes, StoredDetection]], *, now_ns: int
+    ) -> tuple[Detection, ...]:
+        items = [item for _, item in pending]
+        try:
+            new = self._store.store(items)
+            known = [item.detection.uid for item, is_new in zip(items, new, strict=True) if not is_new]
+            kept = self._store.raw_of(known) if known else {}
+        except StorageError as error:
+            self._detections_problem = str(error)
+            self.counters.uncommitted += len(items)
+            return ()
+        self._detections_problem = ""
+        acks: dict[tuple[bytes, int], list[int]] = {}
+        for (peer, item), is_new in zip(pending, new, strict=True):
+            detection = item.detection
+            if not is_new and not _same(kept.get(detection.uid), item):
+                detail = f"detection {detection.uid} is kept already with other content; identities are never reused"
+                self._reject(peer, item.raw, RejectReason.CONFLICTING_DUPLICATE, detail, now_ns=now_ns)
+                continue
+            acks.setdefault((peer, detection.boot), []).append(detection.sequence)
+        for (peer, boot), sequences in acks.items():
+            for start in range(0, len(sequences), _MOST_SEQUENCES_PER_ACK):
+                part = tuple(sequences[start : start + _MOST_SEQUENCES_PER_ACK])
+                self._replies.append((peer, encode(Ack(boot=boot, sequences=part))))
+        fresh = tuple(item.detection for item, is_new in zip(items, new, strict=True) if is_new)
+        self.counters.fresh += len(fresh)
+        self.counters.duplicates += len(items) - len(fresh)
+        return fresh
+
+    def _make_round(self, now_ns: int) -> None:
+        if self._changed:
+            changed = [self._statuses[node] for node in sorted(self._changed)]
+            self._changed.clear()
+            self._write(lambda: self._store.touch_nodes(changed))
+        self._peers = {peer: heard for peer, heard in self._peers.items() if now_ns - heard < self._forget_ns}
+        if self._peers:
+            heartbeat = Heartbeat(node="server", boot=self._boot, time_ns=max(0, now_ns), clock_state=ClockState.NTP)
+            data = encode(heartbeat)
+            self._replies.extend((peer, data) for peer in self._peers)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except StorageError as error:
+            self._others_problem = str(error)
+        else:
+            self._others_problem = ""
+
+    def _reject(
+        self, peer: bytes, data: bytes, reason: RejectReason, detail: str, *, now_ns: int, answer: bool = True
+    ) -> None:
+        detail = detail[:_MOST_DETAIL_CHARACTERS]
+        self.counters.rejects[reason.value] += 1
+        self._rejects.append(RejectedMessage(reason.value, detail, data, now_ns))
+        if answer:
+            boot, sequence = _claimed_identity(data)
+            self._replies.append((peer, encode(Reject(reason=reason, detail=detail, boot=boot, sequence=sequence))))
+
+    def _touch(self, message: Hello | Heartbeat | Detection, now_ns: int) -> None:
+        before = self._statuses.get(message.node)
+        if before is None:
+            if len(self._statuses) >= _MOST_NODES:
+                return
+            before = NodeStatus(message.node, message.boot, now_ns)
+        if isinstance(message, Detection):
+            after = replace(before, boot=message.boot, last_heard_ns=now_ns)
+        elif isinstance(message, Hello):
+            after = replace(
+                before,
+                boot=message.boot,
+                last_heard_ns=now_ns,
+                hello_ns=now_ns,
+                software_version=message.software_version,
+                model_id=message.model_id,
+                sample_rate_hz=message.sample_rate_hz,
+                clock_state=message.clock_state,
+            )
+        else:
+            after = replace(
+                before,
+                boot=message.boot,
+                last_heard_ns=now_ns,
+                heartbeat_ns=now_ns,
+                clock_state=message.clock_state,
+                clock_sigma_ns=message.clock_sigma_ns,
+                next_sequence=message.next_sequence,
+                unacked=message.unacked,
+                gap_samples=message.gap_samples,
+                noise_level_db=message.noise_level_db,
+            )
+        self._statuses[message.node] = after
+        self._changed.add(message.node)
+
+
+class Receiver:
+    """The ROUTER that nodes connect to. Poll it from one thread.
+
+    Parameters
+    ----------
+    endpoint : str
+        Where to listen, such as ``tcp://*:5570``; port 0 or ``*`` lets the system choose.
+    intake : Intake
+    curve : CurveServerKeys | None
+        Encrypt; None for plain.
+    context : zmq.Context | None
+        None makes one of its own, closed by `close`.
+    most_per_poll : int
+        Messages taken into one transaction.
+
+    Raises
+    ------
+    TransportError
+        The endpoint cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        intake: Intake,
+        *,
+        curve: CurveServerKeys | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        most_per_poll: int = 512,
+    ) -> None:
+        self._intake = intake
+        self._most_per_poll = most_per_poll
+        self._own_context = context is None
+        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
+        self._socket = _router(self._context, curve)
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            self.close()
+            raise TransportError(_bind_advice(endpoint, error)) from error
+        self.endpoint = self._socket.get_string(zmq.LAST_ENDPOINT)
+        """Where it really listens: the port that the system chose, when it was asked to."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def poll(self, timeout_ms: int, now_ns: Callable[[], int]) -> tuple[Detection, ...]:
+        """Wait for messages, commit and acknowledge them, and return the detections that are new.
+
+        Parameters
+        ----------
+        timeout_ms : int
+            Wait at most so long for the first one.
+        now_ns : callable () -> int
+            UTC nanoseconds by the server's clock.
+        """
+        if self._socket.poll(timeout_ms):
+            received_ns = now_ns()
+            for _ in range(self._most_per_poll):
+                try:
+                    peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                self._intake.take(peer, frames, now_ns=received_ns)
+        taken = self._intake.commit(now_ns=now_ns())
+        for peer, data in taken.replies:
+            self._send(peer, data)
+        return taken.fresh
+
+    def close(self) -> None:
+        """Close the socket at once."""
+        self._socket.close(linger=0)
+        if self._own_context:
+            self._context.term()
+
+    def _send(self, peer: bytes, data: bytes) -> None:
+        try:
+            self._socket.send_multipart([peer, data], zmq.NOBLOCK)
+        except zmq.Again:
+            pass
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._intake.forget(peer)
+
+
+def _router(context: zmq.Context[zmq.Socket[bytes]], curve: CurveServerKeys | None) -> zmq.Socket[bytes]:
+    socket = context.socket(zmq.ROUTER)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RCVHWM, 10_000)
+    socket.setsockopt(zmq.SNDHWM, 1_000)
+    socket.setsockopt(zmq.MAXMSGSIZE, _MOST_FRAME_BYTES)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 5_000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
+    if curve is not None:
+        socket.curve_server = True
+        socket.curve_secretkey = curve.secret.encode("ascii")
+    return socket
+
+
+def _bind_advice(endpoint: str, error: zmq.ZMQError) -> str:
+    advice = {
+        errno.EADDRINUSE: "the port is in use; stop the other server (ss -ltnp shows it), or set another port",
+        errno.EADDRNOTAVAIL: "this machine has no such address; use * for every one it has",
+        errno.ENODEV: "this machine has no such interface; use * for every one it has",
+        errno.EACCES: "permission denied; choose a port of 1024 or more",
+    }.get(error.errno or 0, "write it like tcp://*:5570")
+    return f"cannot listen on '{endpoint}' ({error.strerror}): {advice}"
+
+
+def _same(kept: bytes | None, item: StoredDetection) -> bool:
+    """Return whether kept bytes say the same; fields appended by a newer reader do not make a difference."""
+    if kept is None or kept == item.raw:
+        return True
+    try:
+        return decode(kept) == item.detection
+    except MessageError:
+        return False
+
+
+def _claimed_identity(data: bytes) -> tuple[int, int] | tuple[None, None]:
+    """Return (boot, sequence) of bytes that look like a detection, so that its node need not send it for ever."""
+    try:
+        head = _LOOSE.decode(data)
+    except msgspec.DecodeError:
+        return None, None
+    if len(head) < 5 or head[0] != 2:
+        return None, None
+    boot, sequence = head[3], head[4]
+    if isinstance(boot, int) and isinstance(sequence, int) and 0 <= boot < 2**63 and 0 <= sequence < 2**63:
+        return boot, sequence
+    return None, None
+
+
+_LOOSE = msgspec.msgpack.Decoder(list[object])
