@@ -1,0 +1,245 @@
+"""From blocks of sound to detections: framing, onsets, features, classifier, clock. Pure: values in, values out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from sensor_node.classifier import Classifier, ImpulseFrame
+from sensor_node.framing import AudioBlock, Framer
+from sensor_node.sampleclock import SampleClock
+from shotline.errors import InputError
+from shotline.features import ImpulseFeatures, impulse_features
+from shotline.messages import Detection, LevelReference
+from shotline.onsets import Onset, OnsetDetector, OnsetSettings
+from shotline.units import NS_PER_S, db_from_amplitude
+
+__all__ = ["DetectorSettings", "NodeIdentity", "NodePipeline", "PipelineCounters"]
+
+_BASIS_POINTS = 10_000
+_LEAST_PICK_SIGMA_SAMPLES = 0.1
+_CLIPPED_SIGMA_FACTOR = 2.0
+_MAX_RISE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """Who hears.
+
+    Parameters
+    ----------
+    node : str
+        Node id.
+    boot : int
+        Drawn anew at each start; derived from the file in a replay.
+    calibration_id : str | None
+        Of the calibration that ``full_scale_db_spl`` comes from.
+    """
+
+    node: str
+    boot: int
+    calibration_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSettings:
+    """What the node reports.
+
+    Parameters
+    ----------
+    onsets : OnsetSettings
+    min_snr_db : float
+        An onset whose peak is less above the noise floor is counted as rejected and not reported.
+    """
+
+    onsets: OnsetSettings = field(default_factory=OnsetSettings)
+    min_snr_db: float = 14.0
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineCounters:
+    """Counts since the pipeline was made.
+
+    Parameters
+    ----------
+    samples, gaps, gap_samples : int
+        Samples heard, gaps, samples missing in them.
+    onsets, rejected : int
+        Onsets found; those of them too close to the noise to be reported.
+    """
+
+    samples: int
+    gaps: int
+    gap_samples: int
+    onsets: int
+    rejected: int
+
+
+class NodePipeline:
+    """Everything between the microphone and the wire, for one source of sound.
+
+    How the sound is cut into blocks does not change one bit of the detections. A detection is returned at most 0.19 s
+    of sound after its onset, plus one block.
+
+    Parameters
+    ----------
+    identity : NodeIdentity
+    sample_rate_hz : int
+    clock : SampleClock
+        Dates sample indices.
+    classifier : Classifier
+    settings : DetectorSettings
+    full_scale_db_spl : float | None
+        Peak level of digital full scale: 20 log10 of the pressure at a sample of 1.0 over 20 uPa. (A sine at full scale
+        then has an rms level 3 dB lower.) None when uncalibrated: levels are then dBFS, by the same peak convention.
+    first_sequence : int
+        Sequence number of the first detection; lets several files share one boot.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: NodeIdentity,
+        sample_rate_hz: int,
+        clock: SampleClock,
+        classifier: Classifier,
+        settings: DetectorSettings,
+        full_scale_db_spl: float | None,
+        first_sequence: int = 0,
+    ) -> None:
+        frame = classifier.frame
+        if frame.sample_rate_hz is not None and frame.sample_rate_hz != sample_rate_hz:
+            raise InputError(
+                f"model {classifier.model_id} wants {frame.sample_rate_hz} Hz, the sound has {sample_rate_hz} Hz",
+                field="sample_rate_hz",
+            )
+        if frame.before_s > settings.onsets.frame_before_s or frame.after_s > settings.onsets.frame_after_s:
+            raise InputError(
+                f"model {classifier.model_id} wants {frame.before_s:g} s before the onset and {frame.after_s:g} s after, "
+                f"the settings keep {settings.onsets.frame_before_s:g} and {settings.onsets.frame_after_s:g} s",
+                field="frame_after_s",
+            )
+        self._identity = identity
+        self._rate = sample_rate_hz
+        self._clock = clock
+        self._classifier = classifier
+        self._settings = settings
+        self._full_scale_db_spl = full_scale_db_spl
+        self._framer = Framer(source=identity.node)
+        self._onsets = OnsetDetector(sample_rate_hz, settings.onsets)
+        self._found = 0
+        self._rejected = 0
+        self._next_sequence = first_sequence
+        self._running = False
+
+    @property
+    def counters(self) -> PipelineCounters:
+        """Counts so far."""
+        framer = self._framer
+        return PipelineCounters(framer.samples, framer.gaps, framer.gap_samples, self._found, self._rejected)
+
+    @property
+    def next_sequence(self) -> int:
+        """Sequence number that the next detection will have."""
+        return self._next_sequence
+
+    @property
+    def noise_level_db(self) -> float | None:
+        """Rms level of the band-passed noise floor, dB SPL or dBFS like the peaks; None before there is one."""
+        noise_rms = self._onsets.noise_rms
+        return None if noise_rms is None else db_from_amplitude(noise_rms) + (self._full_scale_db_spl or 0.0)
+
+    def process(self, block: AudioBlock) -> list[Detection]:
+        """Take a block; return the detections that are complete, in time order.
+
+        Raises
+        ------
+        AudioError
+            The block overlaps what was taken, or holds a sample that is not finite; nothing of it was taken.
+        """
+        starts = self._framer.accept(block)
+        onsets: list[Onset] = []
+        if starts:
+            if self._running:
+                onsets += self._onsets.finish()
+            self._onsets.start(block.first_sample)
+            self._running = True
+        onsets += self._onsets.push(block.samples)
+        return self._report(onsets)
+
+    def flush(self) -> list[Detection]:
+        """End of the sound: return the detections still waiting for the end of their frame."""
+        if not self._running:
+            return []
+        self._running = False
+        self._framer.end_segment()
+        return self._report(self._onsets.finish())
+
+    def _report(self, onsets: list[Onset]) -> list[Detection]:
+        detections: list[Detection] = []
+        for onset in onsets:
+            self._found += 1
+            features = impulse_features(onset, sample_rate_hz=self._rate)
+            if features.snr_db < self._settings.min_snr_db:
+                self._rejected += 1
+                continue
+            detections.append(self._detection(onset, features))
+            self._next_sequence += 1
+        return detections
+
+    def _detection(self, onset: Onset, features: ImpulseFeatures) -> Detection:
+        reading = self._clock.utc_at(onset.sample)
+        sigma_ns = math.hypot(reading.sigma_ns, _pick_sigma_s(features, self._rate) * NS_PER_S)
+        calibrated = self._full_scale_db_spl is not None
+        return Detection(
+            node=self._identity.node,
+            boot=self._identity.boot,
+            sequence=self._next_sequence,
+            arrival_time_ns=reading.time_ns,
+            arrival_sigma_ns=round(sigma_ns),
+            clock_state=reading.state,
+            probabilities_bp=_basis_points(self._probabilities(onset, features)),
+            peak_level_db=db_from_amplitude(features.peak) + (self._full_scale_db_spl or 0.0),
+            level_reference=LevelReference.DB_SPL if calibrated else LevelReference.DBFS,
+            snr_db=features.snr_db,
+            rise_time_s=min(features.rise_time_s, _MAX_RISE_S),
+            model_id=self._classifier.model_id,
+            calibration_id=self._identity.calibration_id,
+            onset_sample=math.floor(onset.sample),
+            clipped=features.clipped,
+        )
+
+    def _probabilities(self, onset: Onset, features: ImpulseFeatures) -> tuple[float, ...]:
+        wanted = self._classifier.frame
+        whole = math.floor(onset.sample) - onset.frame_start
+        first = max(whole - round(wanted.before_s * self._rate), 0)
+        stop = whole + round(wanted.after_s * self._rate)
+        return self._classifier.probabilities(
+            ImpulseFrame(
+                samples=onset.raw[first:stop],
+                onset_index=whole - first,
+                sample_rate_hz=self._rate,
+                features=features,
+            )
+        )
+
+
+def _pick_sigma_s(features: ImpulseFeatures, sample_rate_hz: int) -> float:
+    """Return the 1-sigma of picking: noise over the slope of the rising edge, and never below a tenth of a sample.
+
+    The slope is 80 % of the peak in the rise time. A clipped edge is twice as uncertain.
+    """
+    amplitude_ratio = 10.0 ** (features.snr_db / 20.0)
+    edge_s = features.rise_time_s / (0.8 * amplitude_ratio)
+    sigma_s = math.hypot(edge_s, _LEAST_PICK_SIGMA_SAMPLES / sample_rate_hz)
+    return sigma_s * _CLIPPED_SIGMA_FACTOR if features.clipped else sigma_s
+
+
+def _basis_points(probabilities: tuple[float, ...]) -> tuple[int, ...]:
+    """Return probabilities in 1/10000 that sum to 10000 exactly: largest remainders are rounded up."""
+    exact = [max(value, 0.0) * _BASIS_POINTS for value in probabilities]
+    floors = [math.floor(value) for value in exact]
+    order = sorted(range(len(exact)), key=lambda index: floors[index] - exact[index])
+    for index in order[: _BASIS_POINTS - sum(floors)]:
+        floors[index] += 1
+    return tuple(floors)
