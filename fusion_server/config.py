@@ -1,0 +1,434 @@
+"""Configuration of the server: a closed TOML file, every mistake named with its line, paths relative to the file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic.fields import FieldInfo
+
+from fusion_server.registry import Registry
+from shotline.atmosphere import Weather, WeatherTimeline
+from shotline.config import ConfigModel, load_config
+from shotline.domain import Site
+from shotline.errors import ConfigError, InputError, Problem
+from shotline.geodesy import LocalFrame
+from shotline.timebase import EventClock, parse_utc
+
+__all__ = [
+    "ConsoleSinkSection",
+    "FrameSection",
+    "HttpSection",
+    "JsonlSinkSection",
+    "NodeSection",
+    "ReplayClockSection",
+    "ServerConfig",
+    "ServerSection",
+    "SystemClockSection",
+    "WeatherSection",
+    "WebhookSinkSection",
+    "load_server_config",
+    "reference_markdown",
+]
+
+_NODE_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$"
+_SINK_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+_ENDPOINT = r"^(tcp|ipc)://.+$"
+
+
+def _utc_text(text: str) -> str:
+    try:
+        parse_utc(text)
+    except InputError as error:
+        raise ValueError(error.problems[0].message) from error
+    return text
+
+
+_Utc = Annotated[str, AfterValidator(_utc_text)]
+_SinkName = Annotated[str, Field(pattern=_SINK_NAME)]
+
+
+class ServerSection(ConfigModel):
+    """Where nodes connect, and where everything is kept."""
+
+    bind: str = Field(
+        default="tcp://*:5570",
+        title="endpoint for nodes",
+        description="ZeroMQ endpoint that nodes connect to; * is every address of this machine, port 0 any free port",
+        pattern=_ENDPOINT,
+    )
+    database: str = Field(
+        default="shotline.db",
+        title="history",
+        description="path of a SQLite file, or a URL such as postgresql+psycopg://user@host/shotline",
+        min_length=1,
+    )
+    curve_secret_file: str | None = Field(
+        default=None,
+        title="CURVE key of the server",
+        description="file made by `shotline keys new`; absent = nodes connect in the clear",
+        min_length=1,
+    )
+    silent_after_s: float = Field(
+        default=60.0, title="silence", description="seconds after which a node counts as silent", ge=5.0, le=86_400.0
+    )
+    test_alerts: bool = Field(
+        default=False, title="exercise", description="mark everything that is sent as TEST, in an exercise or a trial"
+    )
+
+
+class HttpSection(ConfigModel):
+    """The read-only API and the page."""
+
+    enabled: bool = Field(default=True, title="serve HTTP", description="whether the API and the page are served")
+    host: str = Field(
+        default="127.0.0.1",
+        title="address",
+        description="address to listen on; 0.0.0.0 is every one, behind a proxy that asks who it is",
+        min_length=1,
+    )
+    port: int = Field(
+        default=8080, title="port", description="TCP port to listen on; 0 is any free port", ge=0, le=65_535
+    )
+
+
+class FrameSection(ConfigModel):
+    """WGS-84 origin of the local frame. Absent: positions are metres in an arbitrary Cartesian frame."""
+
+    lat_deg: float = Field(title="latitude", description="degrees north of the origin", ge=-90.0, le=90.0)
+    lon_deg: float = Field(title="longitude", description="degrees east of the origin", ge=-180.0, le=180.0)
+    height_m: float = Field(
+        default=0.0,
+        title="height",
+        description="metres of the origin above the WGS-84 ellipsoid",
+        ge=-500.0,
+        le=9_000.0,
+    )
+
+
+class WeatherSection(ConfigModel):
+    """The air that sound travels through, until a weather feed says otherwise."""
+
+    temperature_c: float = Field(
+        default=15.0, title="temperature", description="air temperature in degrees Celsius", ge=-90.0, le=60.0
+    )
+    wind_speed_mps: float = Field(default=0.0, title="wind speed", description="metres per second", ge=0.0, le=60.0)
+    wind_from_deg: float = Field(
+        default=0.0,
+        title="wind direction",
+        description="degrees clockwise from north that it blows from",
+        ge=0.0,
+        le=360.0,
+    )
+    humidity_percent: float = Field(default=60.0, title="humidity", description="relative, percent", ge=0.0, le=100.0)
+
+
+class NodeSection(ConfigModel):
+    """One surveyed node: either x_m and y_m in the local frame, or lat_deg and lon_deg."""
+
+    id: str = Field(title="node id", description="as the node calls itself", pattern=_NODE_ID, max_length=64)
+    x_m: float | None = Field(default=None, title="east", description="metres east in the local frame", ge=-1e6, le=1e6)
+    y_m: float | None = Field(
+        default=None, title="north", description="metres north in the local frame", ge=-1e6, le=1e6
+    )
+    z_m: float = Field(
+        default=0.0, title="up", description="metres up in the local frame; with x_m and y_m", ge=-1e4, le=1e4
+    )
+    lat_deg: float | None = Field(
+        default=None, title="latitude", description="degrees north, WGS-84", ge=-90.0, le=90.0
+    )
+    lon_deg: float | None = Field(
+        default=None, title="longitude", description="degrees east, WGS-84", ge=-180.0, le=180.0
+    )
+    height_m: float | None = Field(
+        default=None,
+        title="height",
+        description="metres above the WGS-84 ellipsoid, with lat_deg and lon_deg; absent = that of the origin",
+        ge=-500.0,
+        le=9_000.0,
+    )
+    sigma_m: float = Field(
+        default=1.0,
+        title="survey error",
+        description="one standard deviation of the position, metres per axis",
+        ge=0.0,
+        le=100.0,
+    )
+
+    @model_validator(mode="after")
+    def _one_position(self) -> NodeSection:
+        metres = {"x_m", "y_m", "z_m"} & self.model_fields_set
+        degrees = {"lat_deg", "lon_deg", "height_m"} & self.model_fields_set
+        if metres and degrees:
+            raise ValueError(f"node '{self.id}' has {_list(metres | degrees)}; give metres or degrees, not both")
+        if (self.x_m is None or self.y_m is None) and (self.lat_deg is None or self.lon_deg is None):
+            raise ValueError(f"node '{self.id}' has no position; give x_m and y_m, or lat_deg and lon_deg")
+        return self
+
+
+class ConsoleSinkSection(ConfigModel):
+    """Alerts on standard output, a block of text each."""
+
+    kind: Literal["console"] = Field(title="kind", description="`console`")
+    name: _SinkName = Field(
+        default="console", title="name", description="unique among sinks; receipts are kept under it"
+    )
+
+
+class JsonlSinkSection(ConfigModel):
+    """Alerts appended to a file, a line of JSON each."""
+
+    kind: Literal["jsonl"] = Field(title="kind", description="`jsonl`")
+    name: _SinkName = Field(default="jsonl", title="name", description="unique among sinks; receipts are kept under it")
+    path: str = Field(title="file", description="file to append to; its folder must exist", min_length=1)
+
+
+class WebhookSinkSection(ConfigModel):
+    """Alerts posted to an HTTP endpoint, signed."""
+
+    kind: Literal["webhook"] = Field(title="kind", description="`webhook`")
+    name: _SinkName = Field(
+        default="webhook", title="name", description="unique among sinks; receipts are kept under it"
+    )
+    url: str = Field(title="address", description="where to post to", pattern=r"^https?://.+$", max_length=2048)
+    secret_file: str = Field(
+        title="signing secret",
+        description="file made by `shotline keys webhook`, readable by its owner only",
+        min_length=1,
+    )
+    timeout_s: float = Field(
+        default=15.0, title="timeout", description="seconds to wait for an answer", gt=0.0, le=120.0
+    )
+    plain_http: bool = Field(
+        default=False, title="allow http", description="post to http:// beyond this machine, on a network you trust"
+    )
+
+
+class SystemClockSection(ConfigModel):
+    """Event time is the system clock: the live case."""
+
+    kind: Literal["system"] = Field(default="system", title="kind", description="`system`")
+
+
+class ReplayClockSection(ConfigModel):
+    """Event time is that of a recording, played at a pace."""
+
+    kind: Literal["replay"] = Field(title="kind", description="`replay`")
+    event_epoch_utc: _Utc = Field(title="recorded instant", description="ISO 8601 with Z, in quotes")
+    wall_epoch_utc: _Utc = Field(
+        title="wall instant", description="when the recorded instant is reached; ISO 8601 with Z"
+    )
+    factor: float = Field(default=1.0, title="pace", description="recorded seconds per second", gt=0.0, le=1000.0)
+    scene: str = Field(
+        default="replay",
+        title="scene",
+        description="name in each incident and alert, which marks it REPLAY",
+        min_length=1,
+        max_length=64,
+    )
+
+
+_Sink = Annotated[ConsoleSinkSection | JsonlSinkSection | WebhookSinkSection, Field(discriminator="kind")]
+_Clock = Annotated[SystemClockSection | ReplayClockSection, Field(discriminator="kind")]
+
+
+class ServerConfig(ConfigModel):
+    """The whole file."""
+
+    server: ServerSection = Field(default_factory=ServerSection, title="server", description="the server itself")
+    http: HttpSection = Field(default_factory=HttpSection, title="http", description="API and page")
+    frame: FrameSection | None = Field(default=None, title="frame", description="origin of the local frame")
+    weather: WeatherSection = Field(default_factory=WeatherSection, title="weather", description="the air")
+    nodes: Annotated[tuple[NodeSection, ...], Field(strict=False)] = Field(
+        default=(), title="nodes", description="surveyed nodes"
+    )
+    sinks: Annotated[tuple[_Sink, ...], Field(strict=False)] = Field(
+        default=(ConsoleSinkSection(kind="console"),),
+        title="sinks",
+        description="where alerts go; absent = the console",
+    )
+    clock: _Clock = Field(default_factory=SystemClockSection, title="clock", description="event time")
+
+    def to_frame(self) -> LocalFrame | None:
+        """Return the local frame; None for an arbitrary Cartesian one."""
+        if self.frame is None:
+            return None
+        return LocalFrame(self.frame.lat_deg, self.frame.lon_deg, self.frame.height_m)
+
+    def to_registry(self) -> Registry:
+        """Return the sites in the local frame.
+
+        Raises
+        ------
+        InputError
+            A node is there twice, or is in degrees without a frame.
+        """
+        frame = self.to_frame()
+        return Registry(_site(node, frame) for node in self.nodes)
+
+    def to_weather(self) -> WeatherTimeline:
+        """Return the weather, the same for all time."""
+        return WeatherTimeline.constant(
+            Weather(
+                temperature_c=self.weather.temperature_c,
+                wind_speed_mps=self.weather.wind_speed_mps,
+                wind_from_deg=self.weather.wind_from_deg,
+                humidity_percent=self.weather.humidity_percent,
+            )
+        )
+
+    def to_event_clock(self) -> EventClock:
+        """Return event time from wall time."""
+        if isinstance(self.clock, SystemClockSection):
+            return EventClock()
+        return EventClock(
+            event_epoch_ns=parse_utc(self.clock.event_epoch_utc),
+            wall_epoch_ns=parse_utc(self.clock.wall_epoch_utc),
+            factor=self.clock.factor,
+        )
+
+    @property
+    def scene(self) -> str:
+        """Name of the recording that is replayed; "" when live."""
+        return self.clock.scene if isinstance(self.clock, ReplayClockSection) else ""
+
+
+def load_server_config(path: Path) -> ServerConfig:
+    """Read the server's configuration; relative paths in it are taken from the folder of the file.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake and its line.
+    """
+    config = load_config(path, ServerConfig)
+    problems = tuple(_cross_problems(config, path))
+    if problems:
+        raise ConfigError.from_problems(problems)
+    return _resolved(config, path.parent)
+
+
+def _site(node: NodeSection, frame: LocalFrame | None) -> Site:
+    if node.lat_deg is None or node.lon_deg is None:
+        return Site(node.id, node.x_m or 0.0, node.y_m or 0.0, node.z_m, node.sigma_m)
+    if frame is None:
+        raise InputError(f"node '{node.id}' is in degrees but there is no [frame]; add the origin, or give metres")
+    height_m = frame.height_m if node.height_m is None else node.height_m
+    return Site(node.id, *frame.to_enu_m(node.lat_deg, node.lon_deg, height_m), node.sigma_m)
+
+
+def _cross_problems(config: ServerConfig, path: Path) -> list[Problem]:
+    """Return the mistakes that no section can see alone."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    problems: list[Problem] = []
+
+    def problem(table: str, index: int, field: str, message: str) -> None:
+        headers = [number for number, line in enumerate(lines, 1) if re.match(rf"\s*\[\[\s*{table}\s*\]\]", line)]
+        line = headers[index] if index < len(headers) else 0
+        problems.append(Problem(message, str(path), f"{table}.{index}.{field}", line))
+
+    first: dict[str, int] = {}
+    for index, node in enumerate(config.nodes):
+        if node.id in first:
+            problem("nodes", index, "id", f"node '{node.id}' is there twice; give each node one site")
+        first.setdefault(node.id, index)
+        if node.lat_deg is not None and config.frame is None:
+            problem(
+                "nodes", index, "lat_deg", f"node '{node.id}' is in degrees but there is no [frame]; add the origin"
+            )
+    names = [sink.name for sink in config.sinks]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            problem(
+                "sinks", index, "name", f"two sinks are named '{name}'; receipts are kept by name, give each its own"
+            )
+    return problems
+
+
+def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
+    def resolve(path: str) -> str:
+        return str(folder / path)
+
+    server = config.server
+    database = server.database if "://" in server.database else resolve(server.database)
+    key = None if server.curve_secret_file is None else resolve(server.curve_secret_file)
+    sinks = tuple(
+        sink.model_copy(update={"path": resolve(sink.path)})
+        if isinstance(sink, JsonlSinkSection)
+        else sink.model_copy(update={"secret_file": resolve(sink.secret_file)})
+        if isinstance(sink, WebhookSinkSection)
+        else sink
+        for sink in config.sinks
+    )
+    return config.model_copy(
+        update={"server": server.model_copy(update={"database": database, "curve_secret_file": key}), "sinks": sinks}
+    )
+
+
+_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("[server]", ServerSection),
+    ("[http]", HttpSection),
+    ("[frame]", FrameSection),
+    ("[weather]", WeatherSection),
+    ("[[nodes]]", NodeSection),
+    ('[[sinks]] kind = "console"', ConsoleSinkSection),
+    ('[[sinks]] kind = "jsonl"', JsonlSinkSection),
+    ('[[sinks]] kind = "webhook"', WebhookSinkSection),
+    ('[clock] kind = "system"', SystemClockSection),
+    ('[clock] kind = "replay"', ReplayClockSection),
+)
+
+
+def reference_markdown() -> str:
+    """Return the reference of every key as Markdown, from the models themselves."""
+    parts = []
+    for heading, model in _TABLES:
+        rows = [
+            f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {_range(field)} | {field.description} |"
+            for name, field in model.model_fields.items()
+        ]
+        table = ["| key | type | default | range | what |", "|---|---|---|---|---|", *rows]
+        parts.append("\n".join([f"### `{heading}`", "", (model.__doc__ or "").strip(), "", *table]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _kind(annotation: object) -> str:
+    if get_origin(annotation) in (Union, UnionType):
+        return next(_kind(part) for part in get_args(annotation) if part is not type(None))
+    if get_origin(annotation) is Literal:
+        return "text"
+    names: dict[object, str] = {str: "text", float: "number", int: "integer", bool: "true or false"}
+    return names[annotation]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    return "absent" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _range(field: FieldInfo) -> str:
+    words = []
+    for rule in field.metadata:
+        if isinstance(rule, Gt):
+            words.append(f"> {rule.gt}")
+        elif isinstance(rule, Ge):
+            words.append(f">= {rule.ge}")
+        elif isinstance(rule, Le):
+            words.append(f"<= {rule.le}")
+        elif isinstance(rule, MinLen) and rule.min_length > 1:
+            words.append(f">= {rule.min_length} characters")
+        elif isinstance(rule, MaxLen):
+            words.append(f"<= {rule.max_length} characters")
+        elif pattern := getattr(rule, "pattern", None):
+            words.append(f"`{str(pattern).replace('|', chr(92) + '|')}`")
+    return ", ".join(words)
+
+
+def _list(names: set[str]) -> str:
+    return ", ".join(sorted(names))
