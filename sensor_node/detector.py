@@ -12,12 +12,13 @@ from shotline.errors import InputError
 from shotline.features import ImpulseFeatures, impulse_features
 from shotline.messages import Detection, LevelReference
 from shotline.onsets import Onset, OnsetDetector, OnsetSettings
-from shotline.units import NS_PER_S, db_from_amplitude
+from shotline.units import NS_PER_S, amplitude_from_db, db_from_amplitude
 
 __all__ = ["DetectorSettings", "NodeIdentity", "NodePipeline", "PipelineCounters"]
 
 _BASIS_POINTS = 10_000
 _LEAST_PICK_SIGMA_SAMPLES = 0.1
+_EDGE_SHARE = 0.1
 _CLIPPED_SIGMA_FACTOR = 2.0
 _MAX_RISE_S = 10.0
 
@@ -115,7 +116,7 @@ class NodePipeline:
             )
         if frame.before_s > settings.onsets.frame_before_s or frame.after_s > settings.onsets.frame_after_s:
             raise InputError(
-                f"model {classifier.model_id} wants {frame.before_s:g} s before the onset and {frame.after_s:g} s after, "
+                f"model {classifier.model_id} wants {frame.before_s:g} s before and {frame.after_s:g} s after it, "
                 f"the settings keep {settings.onsets.frame_before_s:g} and {settings.onsets.frame_after_s:g} s",
                 field="frame_after_s",
             )
@@ -225,13 +226,14 @@ class NodePipeline:
 
 
 def _pick_sigma_s(features: ImpulseFeatures, sample_rate_hz: int) -> float:
-    """Return the 1-sigma of picking: noise over the slope of the rising edge, and never below a tenth of a sample.
+    """Return the 1-sigma of picking, without the path: noise over the slope of the edge, the edge itself, the sample.
 
-    The slope is 80 % of the peak in the rise time. A clipped edge is twice as uncertain.
+    The slope is 80 % of the peak in the rise time; where on the edge the sound began is known to a tenth of it; nothing
+    is known to less than a tenth of a sample. A clipped edge is twice as uncertain.
     """
-    amplitude_ratio = 10.0 ** (features.snr_db / 20.0)
-    edge_s = features.rise_time_s / (0.8 * amplitude_ratio)
-    sigma_s = math.hypot(edge_s, _LEAST_PICK_SIGMA_SAMPLES / sample_rate_hz)
+    noise_s = features.rise_time_s / (0.8 * amplitude_from_db(features.snr_db))
+    edge_s = _EDGE_SHARE * features.rise_time_s
+    sigma_s = math.hypot(noise_s, edge_s, _LEAST_PICK_SIGMA_SAMPLES / sample_rate_hz)
     return sigma_s * _CLIPPED_SIGMA_FACTOR if features.clipped else sigma_s
 
 

@@ -32,6 +32,10 @@ _UPSAMPLING = 8
 _SINC_HALF_WIDTH = 12
 _IMPULSE_RESPONSE_S = 0.02
 _QUIETEST_RMS = 1e-5  # -100 dBFS: the rounding noise of 16-bit sound
+_DEAD_POWER = 1e-15  # -150 dBFS: no microphone is so quiet; padding, a dropout, or a sound made without noise
+_LEAST_LIVE_HOPS = 8
+_SEED_QUANTILE = 0.1
+_LEVEL_CHANGE_SHARE = 0.3
 _NOISE_FALL_DB_PER_S = 60.0
 _NOISE_RISE_DB_PER_S = 6.0
 _NOISE_SHARE = 0.3  # of the noise power, added to both sides of the ratio so that a quiet moment invents no step
@@ -104,6 +108,8 @@ class _Pending:
     sample: float
     step_db: float
     noise_rms: float
+    energy_after: float
+    after_silence: bool
 
 
 class OnsetDetector:
@@ -148,8 +154,11 @@ class OnsetDetector:
 
     @property
     def noise_rms(self) -> float | None:
-        """Noise floor of the band-passed sound, full scale = 1; None before the first batch."""
-        return None if self._noise_db is None else _rms(self._noise_db)
+        """Noise floor of the band-passed sound, full scale = 1; None before there was any sound."""
+        return None if self._noise_db is None else math.sqrt(self._noise_power())
+
+    def _noise_power(self) -> float:
+        return _QUIETEST_RMS**2 if self._noise_db is None else float(10.0 ** (self._noise_db / 10.0))
 
     def start(self, first_sample: int) -> None:
         """Begin a segment: filters, windows and grid start anew at this sample; the noise floor is kept."""
@@ -222,11 +231,15 @@ class OnsetDetector:
         return result
 
     def _follow_noise(self, energy: NDArray[np.float64]) -> None:
-        level_db = 10.0 * math.log10(float(np.median(energy)) + _QUIETEST_RMS**2)
-        if self._noise_db is None:
-            self._noise_db = level_db
+        """Follow the median power of the hops that hold sound at all: down fast, up slowly; a low quantile to begin."""
+        live = energy[energy > _DEAD_POWER]
+        if len(live) < _LEAST_LIVE_HOPS:
             return
-        span_s = len(energy) * self._hop / self._rate
+        if self._noise_db is None:
+            self._noise_db = 10.0 * math.log10(float(np.quantile(live, _SEED_QUANTILE)) + _QUIETEST_RMS**2)
+            return
+        level_db = 10.0 * math.log10(float(np.median(live)) + _QUIETEST_RMS**2)
+        span_s = len(live) * self._hop / self._rate
         change_db = level_db - self._noise_db
         self._noise_db += min(max(change_db, -_NOISE_FALL_DB_PER_S * span_s), _NOISE_RISE_DB_PER_S * span_s)
 
@@ -234,14 +247,16 @@ class OnsetDetector:
         """Look for local maxima of the energy ratio at every hop that has its neighbours."""
         stop = self._hops - self._after_hops + 1  # first hop whose after-window is incomplete
         decidable = stop if last else stop - self._near_hops
-        if decidable <= self._next_hop or self._noise_db is None:
+        if decidable <= self._next_hop:
             return
         first = max(self._next_hop - self._near_hops, self._before_hops)
         hops = np.arange(first, stop)
         offset = self._hops - len(self._energy)
         energy_after = _means(self._energy, self._after_hops)[hops - offset]
         energy_before = _means(self._energy, self._before_hops)[hops - offset - self._before_hops]
-        floor = _NOISE_SHARE * _rms(self._noise_db) ** 2 + _QUIETEST_RMS**2
+        dead = _means((self._energy <= _DEAD_POWER).astype(np.float64), self._before_hops) > 0.0
+        after_silence = dead[hops - offset - self._before_hops]
+        floor = _NOISE_SHARE * self._noise_power() + _QUIETEST_RMS**2
         ratio_db = 10.0 * np.log10((energy_after + floor) / (energy_before + floor))
         padded = np.pad(ratio_db, self._near_hops, constant_values=-np.inf)
         highest = sliding_window_view(padded, self._near_hops)
@@ -249,10 +264,15 @@ class OnsetDetector:
         holds = ratio_db >= highest[self._near_hops + 1 :].max(axis=1)
         wanted = rises & holds & (ratio_db > self.settings.threshold_db) & (hops >= self._next_hop) & (hops < decidable)
         for index in np.flatnonzero(wanted):
-            self._consider(int(hops[index]), float(ratio_db[index]), float(energy_after[index]))
+            self._consider(
+                int(hops[index]),
+                float(ratio_db[index]),
+                float(energy_after[index]),
+                after_silence=bool(after_silence[index]),
+            )
         self._next_hop = decidable
 
-    def _consider(self, hop: int, step_db: float, energy_after: float) -> None:
+    def _consider(self, hop: int, step_db: float, energy_after: float, *, after_silence: bool) -> None:
         """Apply the refractory rule to a candidate, and refine it."""
         close = self._last_hop is not None and hop - self._last_hop < self._separation_hops
         if close and energy_after < self._last_energy * 10.0 ** (self.settings.stronger_db / 10.0):
@@ -261,8 +281,7 @@ class OnsetDetector:
         if sample - self._last_sample < self._least_apart:
             return
         self._last_hop, self._last_energy, self._last_sample = hop, energy_after, sample
-        assert self._noise_db is not None
-        self._pending.append(_Pending(sample, step_db, _rms(self._noise_db)))
+        self._pending.append(_Pending(sample, step_db, math.sqrt(self._noise_power()), energy_after, after_silence))
 
     def _refine(self, rough_sample: int) -> float:
         """Return the onset near a hop: AIC of the split trace, then the rising edge of the first peak after it."""
@@ -281,6 +300,8 @@ class OnsetDetector:
             start = end - len(self._raw)
             first = max(whole - self._frame_before - start, 0)
             stop = min(whole + self._frame_after - start, len(self._raw))
+            if item.after_silence and _stays_loud(self._band[first:stop], item.energy_after):
+                continue
             done.append(
                 Onset(
                     sample=item.sample,
@@ -294,8 +315,10 @@ class OnsetDetector:
         return done
 
 
-def _rms(level_db: float) -> float:
-    return float(10.0 ** (level_db / 20.0))
+def _stays_loud(frame: NDArray[np.float64], energy_after: float) -> bool:
+    """Tell whether a step out of digital silence is sound that was switched on, not an impulse."""
+    late = frame[-round(len(frame) / 4) :]
+    return float(np.square(late).mean()) > _LEVEL_CHANGE_SHARE * energy_after
 
 
 def _means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
