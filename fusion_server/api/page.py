@@ -1,0 +1,40 @@
+"""The live page: static files out of the package, read once."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+__all__ = ["page_router"]
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def page_router() -> APIRouter:
+    """Return routes for ``/`` and the files that the page needs, under ``/console/``."""
+    router = APIRouter(include_in_schema=False)
+    for file in files("fusion_server").joinpath("console").iterdir():
+        suffix = "." + file.name.rpartition(".")[2]
+        if file.is_file() and suffix in _TYPES:
+            path = "/" if file.name == "index.html" else f"/console/{file.name}"
+            _serve(router, path, file.read_bytes(), _TYPES[suffix])
+    return router
+
+
+def _serve(router: APIRouter, path: str, content: bytes, media_type: str) -> None:
+    tag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
+    headers = {"ETag": tag, "Cache-Control": "no-cache"}
+
+    @router.get(path)
+    async def _file(request: Request) -> Response:
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        return Response(content, headers=headers, media_type=media_type)
