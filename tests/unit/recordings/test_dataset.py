@@ -285,3 +285,16 @@ def test_unknown_folders_are_refused(tmp_path: Path) -> None:
         open_dataset(tmp_path, loader="shotline")
     with pytest.raises(DatasetError, match="expected a folder of firing positions"):
         open_dataset(tmp_path, loader="pittsburgh")
+
+
+def test_example_of_the_readme_loads(tmp_path: Path) -> None:
+    readme = Path(__file__).parents[3] / "recordings" / "README.md"
+    text = readme.read_text().split("```toml\n")[1].split("```")[0]
+    for name in ("roof-a.flac", "roof-b.wav"):
+        soundfile.write(tmp_path / name, np.zeros(10, dtype=np.int16), 16_000)
+    (tmp_path / "dataset.toml").write_text(text)
+    (scene,) = load_dataset(tmp_path).scenes
+    assert [site.node for site in scene.sites] == ["roof-a", "roof-b"]
+    assert (scene.truth[0].rounds, len(scene.truth[0].shot_times_ns)) == (3, 2)
+    save_dataset(load_dataset(tmp_path), tmp_path)
+    assert load_dataset(tmp_path).scenes[0].truth == scene.truth
