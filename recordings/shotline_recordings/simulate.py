@@ -185,7 +185,7 @@ def draw_overview(simulation: Simulation, path: Path) -> None:
             else f"{event.event}, no shot"
         )
         ground.plot(event.x_m, event.y_m, "*" if shot else "x", ms=12, color="tab:red" if shot else "gray", label=text)
-    ground.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+    figure.legend(fontsize=8, loc="outside lower left", ncols=6)
     ground.grid(visible=True, alpha=0.3)
 
     first = simulation.truth[0] if simulation.truth else None
