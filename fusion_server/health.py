@@ -18,9 +18,11 @@ __all__ = [
     "HealthReport",
     "check_disk",
     "check_event_clock",
+    "check_fusion",
     "check_receiver",
     "check_rejects",
     "check_silent_nodes",
+    "check_sinks",
     "check_sites",
     "check_store",
     "check_untimed_nodes",
@@ -109,6 +111,34 @@ def check_receiver(endpoint: str, *, peers: int, messages: int, quiet_s: float |
     return Check(
         "receiver", CheckStatus.OK, f"listening on {endpoint}, {peers} connected, {messages} messages", numbers
     )
+
+
+def check_fusion(problem: str, *, failures: int) -> Check:
+    """Check fusion: ``problem`` is the last failure of the code itself, "" when there was none."""
+    if problem:
+        return Check(
+            "fusion",
+            CheckStatus.FAIL,
+            f"failed {failures} times and was started afresh, last {problem}; the detections are kept: "
+            "report it with the log and the history",
+            {"failures": failures},
+        )
+    return Check("fusion", CheckStatus.OK, "no failure since start", {"failures": 0})
+
+
+def check_sinks(sinks: Mapping[str, tuple[int, int, str]]) -> Check:
+    """Check where alerts go: name -> alerts waiting, alerts given up, last error ("" when the last went well)."""
+    waiting = sum(item[0] for item in sinks.values())
+    gave_up = sum(item[1] for item in sinks.values())
+    numbers = {"sinks": len(sinks), "waiting": waiting, "gave_up": gave_up}
+    if not sinks:
+        return Check("sinks", CheckStatus.FAIL, "alerts go nowhere; add [[sinks]] to the configuration", numbers)
+    bad = [f"{name}: {error}" for name, (_, _, error) in sorted(sinks.items()) if error]
+    if bad:
+        return Check("sinks", CheckStatus.FAIL, f"{waiting} alerts wait; {'; '.join(bad)}", numbers)
+    if gave_up:
+        return Check("sinks", CheckStatus.WARN, f"{gave_up} alerts were given up; see the receipts", numbers)
+    return Check("sinks", CheckStatus.OK, f"{len(sinks)} sinks, {waiting} alerts on their way", numbers)
 
 
 def check_silent_nodes(

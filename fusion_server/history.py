@@ -350,18 +350,23 @@ class History:
 
         Equal arrival times are ordered by identity, so the order is the same each time. No lock is held meanwhile.
         """
-        columns = (_DETECTIONS.c.arrival_time_ns, _DETECTIONS.c.node, _DETECTIONS.c.boot, _DETECTIONS.c.sequence)
-        query = sa.select(*columns, _DETECTIONS.c.raw).order_by(*columns).limit(_PAGE_ROWS)
-        query = query.where(columns[0] >= since_ns)
+        return (item.detection for item in self.stored(since_ns, until_ns))
+
+    def stored(self, since_ns: int, until_ns: int | None = None) -> Iterator[StoredDetection]:
+        """Yield detections as `detections` does, with their bytes and when they were received."""
+        table = _DETECTIONS.c
+        key = (table.arrival_time_ns, table.node, table.boot, table.sequence)
+        query = sa.select(*key, table.raw, table.received_ns).order_by(*key).limit(_PAGE_ROWS)
+        query = query.where(table.arrival_time_ns >= since_ns)
         if until_ns is not None:
-            query = query.where(columns[0] < until_ns)
+            query = query.where(table.arrival_time_ns < until_ns)
         after: tuple[Any, ...] | None = None
         while True:
-            page = query if after is None else query.where(sa.tuple_(*columns) > sa.tuple_(*after))
+            page = query if after is None else query.where(sa.tuple_(*key) > sa.tuple_(*after))
             with self._read() as db:
                 rows = db.execute(page).all()
-            for row in rows:
-                yield self._decoded(row[4], DetectionId(row[1], row[2], row[3]))
+            for _, node, boot, sequence, raw, received_ns in rows:
+                yield StoredDetection(self._decoded(raw, DetectionId(node, boot, sequence)), raw, received_ns)
             if len(rows) < _PAGE_ROWS:
                 return
             after = tuple(rows[-1][:4])

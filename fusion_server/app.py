@@ -1,0 +1,441 @@
+"""The server put together: receiver, history, fusion, alerts, API. The only file here that starts threads.
+
+One loop does it all in order: take messages, commit, acknowledge, fuse, advance event time, append incidents, alert.
+Sinks and HTTP have threads of their own and never hold the loop.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+import msgspec
+
+from fusion_server.config import ConsoleSinkSection, JsonlSinkSection, ServerConfig, WebhookSinkSection
+from fusion_server.dispatch import ConsoleSink, Dispatcher, JsonlSink, SigningSecret, Sink, WebhookSink
+from fusion_server.engine import Disposition, FusionEngine
+from fusion_server.health import (
+    Check,
+    HealthReport,
+    check_disk,
+    check_event_clock,
+    check_fusion,
+    check_receiver,
+    check_rejects,
+    check_silent_nodes,
+    check_sinks,
+    check_sites,
+    check_store,
+    check_untimed_nodes,
+)
+from fusion_server.history import History
+from fusion_server.http_server import HttpServer
+from fusion_server.receiver import CurveServerKeys, Intake, Receiver
+from shotline.domain import DetectionId, Incident
+from shotline.errors import InputError, StorageError, TransportError
+from shotline.messages import Detection
+from shotline.records import IncidentRecord, incident_record
+from shotline.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from fusion_server.api import LiveFeed
+
+__all__ = ["Engine", "ServerApp", "load_curve_keys"]
+
+_LOOP_MS = 20
+_REBUILD_NS = 120 * NS_PER_S
+_REBUILD_STEP_NS = NS_PER_S // 20
+_REBUILD_FINE_NS = 15 * NS_PER_S
+_WHATEVER_THE_TIME = (Disposition.NO_SITE, Disposition.UNTIMED)
+_MOST_UNSAVED = 10_000
+_MOST_REMEMBERED = 10_000
+
+
+class Engine(Protocol):
+    """The part of `fusion_server.engine.FusionEngine` that the loop drives."""
+
+    def add(self, detection: Detection) -> Disposition:
+        """Take one detection; say what became of it."""
+        ...
+
+    def advance_to(self, now_ns: int) -> tuple[Incident, ...]:
+        """Move event time forward; return incidents that are new or revised."""
+        ...
+
+
+class ServerApp:
+    """The whole server. Use it in a ``with`` statement: entering starts it, leaving ends it cleanly.
+
+    Parameters
+    ----------
+    config : ServerConfig
+    alerts_to : TextIO | None
+        Where the console sink prints; None is standard output.
+    log_to : TextIO | None
+        Where events are logged, one JSON object a line; None is standard error.
+    new_engine : callable () -> Engine | None
+        Makes the fusion engine; None makes a `FusionEngine` from the configuration.
+    now_ns, monotonic_s : callable
+        Wall clock in UTC nanoseconds, and seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        alerts_to: TextIO | None = None,
+        log_to: TextIO | None = None,
+        new_engine: Callable[[], Engine] | None = None,
+        now_ns: Callable[[], int] = time.time_ns,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._alerts_to = alerts_to or sys.stdout
+        self._log_to = log_to or sys.stderr
+        self._now_ns = now_ns
+        self._monotonic_s = monotonic_s
+        self._clock = config.to_event_clock()
+        self._frame = config.to_frame()
+        self._registry = config.to_registry()
+        weather = config.to_weather()
+        self._new_engine = new_engine or (lambda: FusionEngine(registry=self._registry, weather=weather))
+        self._stop = threading.Event()
+        self._known: dict[str, IncidentRecord] = {}
+        self._unsaved: list[IncidentRecord] = []
+        self._unused: dict[str, Counter[str]] = {}
+        self._fusion_problem = ""
+        self._fusion_failures = 0
+        self._detections_before = 0
+        self._looped_s: float | None = None
+
+    def __enter__(self) -> Self:
+        self._history = History.open(self._config.server.database)
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What `close` finds when starting failed half-way.
+    _receiver: Receiver | None = None
+    _dispatcher: Dispatcher | None = None
+    _http: HttpServer | None = None
+    _live: LiveFeed | None = None
+
+    @property
+    def history(self) -> History:
+        """The record that is kept."""
+        return self._history
+
+    @property
+    def endpoint(self) -> str:
+        """Where nodes connect: with the port that the system chose, when it was asked to."""
+        if self._receiver is None:
+            raise TransportError("the server does not listen yet; enter it with a `with` statement")
+        return self._receiver.endpoint
+
+    @property
+    def http_url(self) -> str | None:
+        """Address of the page; None when HTTP is not served."""
+        return None if self._http is None else self._http.url
+
+    def ready(self) -> dict[str, object]:
+        """Return what ``--ready-json`` prints: where to connect."""
+        return {
+            "event": "ready",
+            "endpoint": self.endpoint,
+            "http": self.http_url,
+            "database": self._history.name,
+            "nodes": len(self._registry),
+        }
+
+    def run(self, *, for_s: float | None = None) -> None:
+        """Go round until `stop` is called, or for so many seconds."""
+        end_s = None if for_s is None else self._monotonic_s() + for_s
+        while not self._stop.is_set() and (end_s is None or self._monotonic_s() < end_s):
+            self.step(_LOOP_MS)
+
+    def stop(self) -> None:
+        """End `run` after the round it is in. Safe in a signal handler and from any thread."""
+        self._stop.set()
+
+    def step(self, timeout_ms: int) -> int:
+        """Go round once: wait for messages at most so long; return how many detections were new."""
+        if self._receiver is None:
+            raise TransportError("the server does not listen yet; enter it with a `with` statement")
+        fresh = self._receiver.poll(timeout_ms, self._now_ns)
+        self._fuse(fresh)
+        if self._unsaved:
+            self._save_unsaved()
+        self._looped_s = self._monotonic_s()
+        return len(fresh)
+
+    def close(self) -> None:
+        """End everything; what is committed stays, and what was not delivered is sent at the next start."""
+        if self._receiver is not None:
+            self._receiver.close()
+        if self._dispatcher is not None:
+            self._dispatcher.close()
+        if self._live is not None:
+            self._live.close()
+        if self._http is not None:
+            self._http.close()
+        self._history.close()
+
+    def health(self) -> HealthReport:
+        """Look at everything, now. Any thread may ask."""
+        now_ns = self._now_ns()
+        intake, problem = self._intake, self._intake.storage_problem
+        try:
+            rejects = self._history.reject_counts()
+        except StorageError as error:
+            rejects, problem = dict(intake.counters.rejects), problem or str(error)
+        if self._unsaved:
+            problem = problem or f"{len(self._unsaved)} incidents wait to be kept"
+        unused = {node: dict(counts) for node, counts in list(self._unused.items())}
+        surveyed = [site.node for site in self._registry]
+        checks = [
+            check_store(self._history.name, problem, detections=self._detections_before + intake.counters.fresh),
+            check_receiver(
+                self.endpoint,
+                peers=intake.peers,
+                messages=intake.counters.messages,
+                quiet_s=None if self._looped_s is None else self._monotonic_s() - self._looped_s,
+            ),
+            check_fusion(self._fusion_problem, failures=self._fusion_failures),
+            check_silent_nodes(
+                intake.last_heard_ns(), surveyed, now_ns=now_ns, silent_after_s=self._config.server.silent_after_s
+            ),
+            check_sites(_of(unused, Disposition.NO_SITE)),
+            check_untimed_nodes(intake.clock_states(), _of(unused, Disposition.UNTIMED)),
+            check_rejects(rejects),
+            *self._check_sinks(),
+            *self._check_disk(),
+            check_event_clock(self._clock.event_ns(now_ns), wall_ns=now_ns, replay=bool(self._config.scene)),
+        ]
+        return HealthReport(now_ns, tuple(checks))
+
+    def _start(self) -> None:
+        config = self._config
+        self._detections_before = self._history.counts().detections
+        self._intake = Intake(self._history, boot=secrets.randbits(63))
+        key_file = config.server.curve_secret_file
+        curve = None if key_file is None else load_curve_keys(Path(key_file))
+        self._receiver = Receiver(config.server.bind, self._intake, curve=curve)
+        sinks = [self._sink(section) for section in config.sinks]
+        self._dispatcher = Dispatcher(sinks, self._history, test=config.server.test_alerts)
+        self._dispatcher.start()
+        if config.http.enabled:
+            self._start_http()
+        self._engine = self._new_engine()
+        self._rebuild()
+
+    def _start_http(self) -> None:
+        from fusion_server.api import LiveFeed, Mode, create_app
+
+        self._live = LiveFeed()
+        app = create_app(
+            history=self._history,
+            registry=self._registry,
+            frame=self._frame,
+            health=self.health,
+            live=self._live,
+            mode=Mode.REPLAY if self._config.scene else Mode.LIVE,
+            silent_after_s=self._config.server.silent_after_s,
+            now_ns=self._now_ns,
+        )
+        self._http = HttpServer(app, self._config.http.host, self._config.http.port)
+
+    def _sink(self, section: ConsoleSinkSection | JsonlSinkSection | WebhookSinkSection) -> Sink:
+        if isinstance(section, ConsoleSinkSection):
+            return ConsoleSink(self._alerts_to, name=section.name)
+        if isinstance(section, JsonlSinkSection):
+            return JsonlSink(Path(section.path), name=section.name)
+        return WebhookSink(
+            section.url,
+            SigningSecret.load(Path(section.secret_file)),
+            name=section.name,
+            timeout_s=section.timeout_s,
+            plain_http=section.plain_http,
+        )
+
+    def _rebuild(self) -> None:
+        """Bring the engine to where it was: the last two minutes again, in the order and at the pace they came.
+
+        What it concludes again is compared with the history once, at the end, so that nobody is alerted twice.
+        """
+        now_ns = self._clock.event_ns(self._now_ns())
+        since_ns = now_ns - _REBUILD_NS
+        recent = sorted(self._history.stored(since_ns), key=lambda item: item.received_ns)
+        for record in self._history.incidents(limit=_MOST_REMEMBERED, since_ns=since_ns - _REBUILD_NS):
+            self._known[record.id] = record
+        concluded: dict[str, Incident] = {}
+        unused: list[tuple[DetectionId, str]] = []
+        event_ns = since_ns
+        try:
+            for item in recent:
+                came_ns = min(now_ns, self._clock.event_ns(item.received_ns))
+                event_ns = self._replay_to(came_ns, event_ns, concluded)
+                if (why := self._engine.add(item.detection)) in _WHATEVER_THE_TIME:
+                    unused.append((item.detection.uid, why.value))
+            self._replay_to(now_ns, event_ns, concluded)
+            self._conclude(tuple(concluded.values()))
+        except Exception:
+            self._fusion_failed("rebuilding from the history")
+        self._history.note_dispositions(unused)
+        self._unused = {node: Counter(counts) for node, counts in self._history.disposition_counts().items()}
+        self._log("started", endpoint=self.endpoint, http=self.http_url, rebuilt_from_detections=len(recent))
+
+    def _replay_to(self, target_ns: int, event_ns: int, concluded: dict[str, Incident]) -> int:
+        """Step event time as the loop would have: finely for as long as a shot may be on its way, then in one go."""
+        fine_until_ns = min(target_ns, event_ns + _REBUILD_FINE_NS)
+        while event_ns < target_ns:
+            event_ns = min(target_ns, event_ns + _REBUILD_STEP_NS) if event_ns < fine_until_ns else target_ns
+            for incident in self._engine.advance_to(event_ns):
+                concluded[incident.incident_id] = incident
+        return event_ns
+
+    def _fuse(self, fresh: Sequence[Detection]) -> None:
+        unused: list[tuple[Detection, Disposition]] = []
+        try:
+            for detection in fresh:
+                self._note(detection, self._engine.add(detection), unused)
+            self._conclude(self._engine.advance_to(self._clock.event_ns(self._now_ns())))
+        except Exception:
+            self._fusion_failed(f"fusing {len(fresh)} detections")
+        if unused:
+            try:
+                self._history.note_dispositions([(detection.uid, why.value) for detection, why in unused])
+            except StorageError as error:
+                self._log("dispositions_not_kept", count=len(unused), problem=str(error))
+
+    def _note(
+        self, detection: Detection, disposition: Disposition, unused: list[tuple[Detection, Disposition]]
+    ) -> None:
+        if disposition not in (Disposition.FUSED, Disposition.DUPLICATE):
+            self._unused.setdefault(detection.node, Counter())[disposition.value] += 1
+            unused.append((detection, disposition))
+
+    def _fusion_failed(self, doing: str) -> None:
+        """Start fusion afresh: what is kept stays kept, and the next shot is not lost to a mistake in the last."""
+        self._fusion_failures += 1
+        trace = traceback.format_exc()
+        problem = trace.splitlines()[-1]
+        if problem != self._fusion_problem:
+            self._log("fusion_failed", doing=doing, trace=trace)
+        self._fusion_problem = problem
+        self._engine = self._new_engine()
+
+    def _conclude(self, incidents: Sequence[Incident]) -> None:
+        for incident in incidents:
+            record = self._renumbered(incident_record(incident, self._frame, scene=self._config.scene))
+            if record is None:
+                continue
+            self._remember(record)
+            try:
+                if not self._history.append_incident(record):
+                    continue
+            except StorageError as error:
+                self._log("incident_not_kept", incident=record.id, revision=record.revision, problem=str(error))
+                self._unsaved = [*self._unsaved, record][-_MOST_UNSAVED:]
+            self._publish(record)
+
+    def _renumbered(self, record: IncidentRecord) -> IncidentRecord | None:
+        """Return the record as the next revision of what is known under its id; None when it says nothing new.
+
+        After a restart the engine counts from 1 again, while the history goes on.
+        """
+        known = self._known.get(record.id)
+        if known is None:
+            return record
+        same = msgspec.structs.replace(record, revision=known.revision, state=known.state, as_of_utc=known.as_of_utc)
+        if same == known:
+            return None
+        if record.revision > known.revision:
+            return record
+        return msgspec.structs.replace(record, revision=known.revision + 1, state="revised")
+
+    def _remember(self, record: IncidentRecord) -> None:
+        self._known.pop(record.id, None)
+        self._known[record.id] = record
+        if len(self._known) > _MOST_REMEMBERED:
+            del self._known[next(iter(self._known))]
+
+    def _publish(self, record: IncidentRecord) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.publish(record)
+        if self._live is not None:
+            self._live.publish(record)
+        self._log("incident", id=record.id, revision=record.revision, state=record.state, rounds=record.rounds)
+
+    def _save_unsaved(self) -> None:
+        waiting, self._unsaved = self._unsaved, []
+        for index, record in enumerate(waiting):
+            try:
+                self._history.append_incident(record)
+            except StorageError:
+                self._unsaved = waiting[index:]
+                return
+
+    def _check_sinks(self) -> list[Check]:
+        if self._dispatcher is None:
+            return []
+        status = self._dispatcher.status()
+        return [
+            check_sinks({s.name: (s.waiting, s.gave_up, s.last_error if s.failures_in_a_row else "") for s in status})
+        ]
+
+    def _check_disk(self) -> list[Check]:
+        folder = Path(self._config.server.database).parent
+        if "://" in self._config.server.database or not folder.is_dir():
+            return []
+        usage = shutil.disk_usage(folder)
+        return [check_disk(str(folder.absolute()), free_bytes=usage.free, total_bytes=usage.total)]
+
+    def _log(self, event: str, **fields: object) -> None:
+        self._log_to.write(json.dumps({"event": event, **fields}) + "\n")
+        self._log_to.flush()
+
+
+def load_curve_keys(path: Path) -> CurveServerKeys:
+    """Read the server's CURVE pair from the file that `shotline keys new` made.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, can be read by others, or holds no pair.
+    """
+    from zmq.auth import load_certificate
+
+    try:
+        mode = path.stat().st_mode & 0o777
+        public, secret = load_certificate(path)
+    except OSError as error:
+        raise InputError(f"cannot read the key: {error.strerror or error}", source=path) from error
+    except ValueError as error:
+        raise InputError("holds no CURVE key; make one with `shotline keys new`", source=path) from error
+    if mode & 0o077:
+        raise InputError(f"the key can be read by others (mode {mode:04o}); run: chmod 600 {path}", source=path)
+    if secret is None:
+        raise InputError("holds only the public key; give the file that ends in .key_secret", source=path)
+    return CurveServerKeys(public=public.decode("ascii"), secret=secret.decode("ascii"))
+
+
+def _of(unused: dict[str, dict[str, int]], disposition: Disposition) -> dict[str, int]:
+    return {node: counts[disposition.value] for node, counts in unused.items() if counts.get(disposition.value)}
