@@ -80,8 +80,8 @@ class ImpulseRules:
     `ImpulseKind.OTHER_IMPULSE`. Its answer is soft evidence for the fusion of many nodes, not a gate.
     """
 
-    _INTERCEPT = 0.0
-    _WEIGHTS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    _INTERCEPT = -0.62
+    _WEIGHTS = (0.08, 0.80, -0.81, 0.46, 0.47, 2.24)
     _FLOOR = 0.05
 
     @property

@@ -93,8 +93,6 @@ class NodePipeline:
     full_scale_db_spl : float | None
         Peak level of digital full scale: 20 log10 of the pressure at a sample of 1.0 over 20 uPa. (A sine at full scale
         then has an rms level 3 dB lower.) None when uncalibrated: levels are then dBFS, by the same peak convention.
-    first_sequence : int
-        Sequence number of the first detection; lets several files share one boot.
     """
 
     def __init__(
@@ -106,7 +104,6 @@ class NodePipeline:
         classifier: Classifier,
         settings: DetectorSettings,
         full_scale_db_spl: float | None,
-        first_sequence: int = 0,
     ) -> None:
         frame = classifier.frame
         if frame.sample_rate_hz is not None and frame.sample_rate_hz != sample_rate_hz:
@@ -130,7 +127,7 @@ class NodePipeline:
         self._onsets = OnsetDetector(sample_rate_hz, settings.onsets)
         self._found = 0
         self._rejected = 0
-        self._next_sequence = first_sequence
+        self._next_sequence = 0
         self._running = False
 
     @property

@@ -1,0 +1,164 @@
+"""``shotline node``: run a configured node, replay one file, check that everything is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sensor_node.app import Summary
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Hear impulses in sound, and tell the server. Runs on the board.")
+
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of sentences.")]
+_ConfigFile = Annotated[Path, typer.Option("--config", help="The node's TOML file; see docs/node.md.")]
+
+
+@app.command()
+def run(
+    config: _ConfigFile,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="End when every source is heard and every detection acknowledged.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Run the node until it is told to stop (Ctrl-C, SIGTERM)."""
+    from sensor_node.app import run_node, stop_on_signals
+    from sensor_node.config import load_node_config
+
+    loaded = load_node_config(config)
+    with stop_on_signals() as stopping:
+        summary = run_node(loaded, until_done=until_done, stopping=stopping)
+    _report(summary, as_json=as_json)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="WAV or FLAC file.")],
+    node: Annotated[str, typer.Option(help="Node id that the detections carry.")] = "node-1",
+    start_utc: Annotated[
+        str | None, typer.Option(help="UTC of the first sample, like 2018-12-19T00:49:26.000Z; else untimed.")
+    ] = None,
+    clock_state: Annotated[str, typer.Option(help="What dated the file: ntp, pps, pps_audio, holdover.")] = "ntp",
+    sigma_ms: Annotated[float, typer.Option(min=0.0, help="1-sigma of the start time, milliseconds.")] = 1.0,
+    channel: Annotated[int | None, typer.Option(min=1, help="Channel of the file, 1 for the first.")] = None,
+    full_scale_db_spl: Annotated[
+        float | None, typer.Option(help="Peak level of digital full scale, dB SPL; else levels are dBFS.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write a file of detections.")] = None,
+    server: Annotated[str | None, typer.Option(help="Send to a server, like tcp://127.0.0.1:5570.")] = None,
+    pace: Annotated[
+        float | None, typer.Option(help="Recorded seconds per second; else as fast as possible. With --server.")
+    ] = None,
+    event_clock: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="EVENT_UTC WALL_UTC", help="One instant on both clocks; else the start of the file is now."
+        ),
+    ] = None,
+    patience_s: Annotated[
+        float, typer.Option(min=0.1, help="Give up when the server acknowledges nothing for so long, seconds.")
+    ] = 30.0,
+    as_json: _Json = False,
+) -> None:
+    """Hear one file, into a file of detections (--out) or to a server (--server)."""
+    import time
+
+    from sensor_node.app import (
+        FileSource,
+        NodeApp,
+        NodeProfile,
+        replay_to_file,
+        replay_to_server,
+        stop_on_signals,
+    )
+    from shotline.domain import ClockState
+    from shotline.errors import InputError
+    from shotline.timebase import EventClock, parse_utc
+    from shotline.units import ns_from_seconds
+
+    if (out is None) == (server is None):
+        raise InputError("say where detections go: either --out FILE or --server ENDPOINT")
+    if out is not None and (pace is not None or event_clock is not None):
+        raise InputError("--pace and --event-clock are for --server; a file is written as fast as possible")
+    if event_clock is not None and pace is None:
+        raise InputError("--event-clock needs --pace; give --pace 1 for the recorded pace")
+    if event_clock is not None and start_utc is None:
+        raise InputError("--event-clock needs --start-utc, the UTC of the first sample")
+    states = [state.value for state in ClockState if state is not ClockState.UNTIMED]
+    if clock_state not in states:
+        raise InputError(f"clock state '{clock_state}', expected one of {', '.join(states)}", field="--clock-state")
+    start_time_ns = None if start_utc is None else parse_utc(start_utc, field="--start-utc")
+    source = FileSource(
+        path=file,
+        start_time_ns=start_time_ns,
+        channel=channel,
+        clock_state=ClockState(clock_state),
+        sigma_ns=ns_from_seconds(sigma_ms / 1000.0),
+    )
+    player = NodeApp(NodeProfile(node=node, full_scale_db_spl=full_scale_db_spl), [source])
+    if out is not None:
+        summary = replay_to_file(player, out)
+    else:
+        assert server is not None
+        clock = None
+        if pace is not None and event_clock is not None:
+            event_ns, wall_ns = (parse_utc(text, field="--event-clock") for text in event_clock)
+            clock = EventClock(event_ns, wall_ns, pace)
+        elif pace is not None:
+            clock = EventClock(player.start_time_ns, time.time_ns(), pace)
+        with stop_on_signals() as stopping:
+            summary = replay_to_server(player, server, clock=clock, stopping=stopping, patience_s=patience_s)
+    _report(summary, as_json=as_json)
+
+
+@app.command()
+def check(config: _ConfigFile, as_json: _Json = False) -> None:
+    """Look at everything the node needs, and say in plain words what is wrong. Exit 1 when something is."""
+    from sensor_node.app import Check, CheckStatus, check_node
+    from sensor_node.config import load_node_config
+    from shotline.errors import ConfigError
+
+    try:
+        checks = check_node(load_node_config(config))
+    except ConfigError as error:
+        checks = [Check("config", CheckStatus.FAIL, str(problem)) for problem in error.problems]
+    failed = any(item.status is CheckStatus.FAIL for item in checks)
+    if as_json:
+        listed = [
+            {"name": item.name, "status": item.status.value, "message": item.message, "numbers": item.numbers}
+            for item in checks
+        ]
+        worst = max((item.status for item in checks), key=list(CheckStatus).index)
+        typer.echo(json.dumps({"status": worst.value, "checks": listed}, indent=2))
+    else:
+        for item in checks:
+            typer.echo(f"{item.status.value:4}  {item.name:12} {item.message}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _report(summary: Summary, *, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        typer.echo(json.dumps(asdict(summary)))
+    else:
+        typer.echo(
+            f"{summary.node}: {summary.seconds:.1f} s of sound in {summary.files} files, {summary.onsets} onsets, "
+            f"{summary.detections} detections"
+            + (f", {summary.gaps} gaps of {summary.gap_samples} samples in all" if summary.gaps else "")
+        )
+        if summary.clock_state == "untimed" and summary.files:
+            typer.echo(
+                "The clock is not set: nobody knows when this was recorded, so the detections are marked untimed and "
+                "cannot be located. Give the start time."
+            )
+        if summary.problem:
+            typer.echo(summary.problem, err=True)
+    if summary.problem:
+        raise typer.Exit(1)

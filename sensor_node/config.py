@@ -1,0 +1,172 @@
+"""Configuration of a node: a closed TOML file, every mistake named with its line, paths relative to the file."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from shotline.config import ConfigModel, load_config
+from shotline.domain import ClockState
+from shotline.errors import ConfigError, InputError, Problem
+from shotline.timebase import parse_utc
+
+__all__ = ["ClockSection", "DetectorSection", "NodeConfig", "NodeSection", "SourceSection", "load_node_config"]
+
+_NODE_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$"
+_ENDPOINT = r"^(tcp|ipc)://.+$"
+
+
+def _utc_text(text: str) -> str:
+    try:
+        parse_utc(text)
+    except InputError as error:
+        raise ValueError(error.problems[0].message) from error
+    return text
+
+
+_Utc = Annotated[str, AfterValidator(_utc_text)]
+
+
+class NodeSection(ConfigModel):
+    """Who the node is and whom it tells."""
+
+    id: str = Field(title="node id", description="as in the server's list of sites", pattern=_NODE_ID, max_length=64)
+    server: str = Field(
+        title="server", description="ZeroMQ endpoint, such as tcp://server.example:5570", pattern=_ENDPOINT
+    )
+    spool: str | None = Field(
+        default=None,
+        title="spool",
+        description="SQLite file that holds detections until the server has them; absent = memory only",
+        min_length=1,
+    )
+    heartbeat_interval_s: float = Field(
+        default=5.0, title="heartbeat", description="seconds between heartbeats", ge=0.1, le=300.0
+    )
+    full_scale_db_spl: float | None = Field(
+        default=None,
+        title="full scale",
+        description="peak level in dB SPL of a sample at digital full scale; absent = uncalibrated, levels in dBFS",
+        ge=40.0,
+        le=200.0,
+    )
+    calibration_id: str | None = Field(
+        default=None, title="calibration", description="id of the calibration it comes from", max_length=64
+    )
+
+
+class DetectorSection(ConfigModel):
+    """What counts as an impulse."""
+
+    threshold_db: float = Field(
+        default=5.0, title="step", description="energy after over energy before, dB", ge=1.0, le=40.0
+    )
+    min_snr_db: float = Field(
+        default=14.0,
+        title="least SNR",
+        description="peak over noise floor, dB; noise alone reaches 11",
+        ge=0.0,
+        le=80.0,
+    )
+    high_pass_hz: float = Field(default=250.0, title="high pass", description="Hz; wind is below", ge=50.0, le=1000.0)
+
+
+class ClockSection(ConfigModel):
+    """Event time is that of the recording, played at a pace. Without this section: as fast as possible."""
+
+    kind: Literal["replay"] = Field(title="kind", description="`replay`")
+    event_epoch_utc: _Utc | None = Field(
+        default=None, title="recorded instant", description="ISO 8601 with Z; absent = start of the first file"
+    )
+    wall_epoch_utc: _Utc | None = Field(
+        default=None, title="wall instant", description="when the recorded instant is reached; absent = at the start"
+    )
+    factor: float = Field(default=1.0, title="pace", description="recorded seconds per second", gt=0.0, le=1000.0)
+
+    @model_validator(mode="after")
+    def _together(self) -> ClockSection:
+        if (self.event_epoch_utc is None) != (self.wall_epoch_utc is None):
+            raise ValueError("event_epoch_utc and wall_epoch_utc go together; give both or neither")
+        return self
+
+
+class SourceSection(ConfigModel):
+    """One sound file; several of them in time order."""
+
+    file: str = Field(title="file", description="WAV or FLAC", min_length=1)
+    start_utc: _Utc | None = Field(
+        default=None,
+        title="start",
+        description="UTC of the first sample; absent = nobody knows, detections are marked untimed",
+    )
+    channel: int | None = Field(
+        default=None, title="channel", description="1 for the first; absent when there is one", ge=1, le=64
+    )
+    clock_state: Literal["ntp", "pps", "pps_audio", "holdover"] = Field(
+        default="ntp", title="clock", description="what dated the recording: ntp, pps, pps_audio or holdover"
+    )
+    sigma_ms: float = Field(
+        default=1.0, title="sigma", description="1-sigma of the start time, milliseconds", ge=0.0, le=10_000.0
+    )
+
+    @property
+    def state(self) -> ClockState:
+        """State of the clock that dated the recording; untimed when there is no start time."""
+        return ClockState.UNTIMED if self.start_utc is None else ClockState(self.clock_state)
+
+
+class NodeConfig(ConfigModel):
+    """The whole file."""
+
+    node: NodeSection = Field(title="node", description="the node itself")
+    detector: DetectorSection = Field(default_factory=DetectorSection, title="detector", description="what is reported")
+    clock: ClockSection | None = Field(default=None, title="clock", description="pace of a replay")
+    sources: tuple[SourceSection, ...] = Field(
+        title="sources", description="sound, as [[sources]] tables in time order", min_length=1, strict=False
+    )
+
+
+def load_node_config(path: Path) -> NodeConfig:
+    """Read a node's configuration; relative paths in it are taken from the folder of the file.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake and its line.
+    """
+    config = load_config(path, NodeConfig)
+    problems = tuple(_cross_problems(config, path))
+    if problems:
+        raise ConfigError.from_problems(problems)
+    sources = tuple(source.model_copy(update={"file": str(path.parent / source.file)}) for source in config.sources)
+    spool = config.node.spool
+    node = config.node.model_copy(update={"spool": None if spool is None else str(path.parent / spool)})
+    return config.model_copy(update={"node": node, "sources": sources})
+
+
+def _cross_problems(config: NodeConfig, path: Path) -> list[Problem]:
+    """Return the mistakes that no section can see alone."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    headers = [number for number, line in enumerate(lines, start=1) if line.replace(" ", "").startswith("[[sources]]")]
+
+    def problem(index: int, field: str, message: str) -> Problem:
+        line = headers[index] if index < len(headers) else 0
+        return Problem(message, str(path), f"sources.{index}.{field}", line)
+
+    starts = [None if source.start_utc is None else parse_utc(source.start_utc) for source in config.sources]
+    known = [(index, start_ns) for index, start_ns in enumerate(starts) if start_ns is not None]
+    problems = [
+        problem(index, "start_utc", "starts before a source above it; list the files in time order")
+        for (_, before_ns), (index, start_ns) in pairwise(known)
+        if start_ns < before_ns
+    ]
+    if config.clock is not None:
+        problems += [
+            problem(index, "start_utc", "missing, but [clock] sets a pace; give the UTC of the first sample")
+            for index, start_ns in enumerate(starts)
+            if start_ns is None
+        ]
+    return problems
