@@ -7,6 +7,7 @@ rejects with a reason; a node hears of each once.
 from __future__ import annotations
 
 import errno
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -149,6 +150,8 @@ class Intake:
             self._touch(message, now_ns)
         elif isinstance(message, Hello | Heartbeat):
             self._touch(message, now_ns)
+            if isinstance(message, Hello):
+                self._replies.append((peer, self._heartbeat(now_ns)))
         else:
             detail = f"{type(message).__name__}, which a server does not take; expected Hello, Detection or Heartbeat"
             self._reject(
@@ -217,9 +220,11 @@ class Intake:
             self._write(lambda: self._store.touch_nodes(changed))
         self._peers = {peer: heard for peer, heard in self._peers.items() if now_ns - heard < self._forget_ns}
         if self._peers:
-            heartbeat = Heartbeat(node="server", boot=self._boot, time_ns=max(0, now_ns), clock_state=ClockState.NTP)
-            data = encode(heartbeat)
+            data = self._heartbeat(now_ns)
             self._replies.extend((peer, data) for peer in self._peers)
+
+    def _heartbeat(self, now_ns: int) -> bytes:
+        return encode(Heartbeat(node="server", boot=self._boot, time_ns=now_ns, clock_state=ClockState.NTP))
 
     def _write(self, write: Callable[[], None]) -> None:
         try:
@@ -388,7 +393,7 @@ def _bind_advice(endpoint: str, error: zmq.ZMQError) -> str:
         errno.ENODEV: "this machine has no such interface; use * for every one it has",
         errno.EACCES: "permission denied; choose a port of 1024 or more",
     }.get(error.errno or 0, "write it like tcp://*:5570")
-    return f"cannot listen on '{endpoint}' ({error.strerror}): {advice}"
+    return f"cannot listen on '{endpoint}' ({os.strerror(error.errno or 0)}): {advice}"
 
 
 def _same(kept: bytes | None, item: StoredDetection) -> bool:

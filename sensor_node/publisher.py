@@ -6,6 +6,7 @@ At least once, never lost: (node, boot, sequence) makes a second copy harmless.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -209,7 +210,8 @@ class Publisher:
 
     def poll(self, timeout_ms: int = 0) -> int:
         """Wait up to ``timeout_ms`` for the server, take what it says, send what is due; return messages taken."""
-        wait_ms = max(0, min(timeout_ms, round((self._next_due_s() - self._monotonic_s()) * 1000)))
+        due_ms = (self._next_due_s() - self._monotonic_s()) * 1000
+        wait_ms = max(0, math.ceil(min(timeout_ms, due_ms)))
         self._poller.poll(wait_ms)
         self._watch_connection()
         taken = self._receive()
@@ -314,7 +316,7 @@ class Publisher:
 
     def _next_due_s(self) -> float:
         if not self.connected:
-            return float("inf")
+            return math.inf
         due_s = self._retry_s if self._hello_due else self._heartbeat_due_s
         if self._backlog_room():
             due_s = min(due_s, self._retry_s)
