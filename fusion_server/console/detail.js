@@ -1,0 +1,175 @@
+// The "why" panel: what an incident rests on, arrival by arrival.
+
+import { clock, element, metres, percent, place, roles, rounds, stamp, svg } from "./format.js";
+
+const BAR_WIDTH_PX = 88;
+const LEAST_SCALE_MS = 5;
+
+export class Detail {
+  constructor(root) {
+    this.root = root;
+    this.key = "";
+    this.shot = 0;
+  }
+
+  show(incident, nodes, story) {
+    if (!incident) return;
+    if (incident.id !== this.id) this.shot = 0;
+    this.id = incident.id;
+    this.last = [incident, nodes, story];
+    const shot = incident.shots[Math.min(this.shot, incident.shots.length - 1)];
+    this.root.replaceChildren(
+      element("h2", { id: "detail-title", text: "Why this alert" }),
+      headline(incident),
+      facts(incident),
+      element("h3", { text: "Arrivals" }),
+      this.chooser(incident),
+      arrivalTable(shot),
+      unheard(incident, nodes),
+      ...history(incident, story),
+    );
+  }
+
+  chooser(incident) {
+    if (incident.shots.length < 2) return null;
+    const group = element("div", { class: "chooser", role: "group", "aria-label": "Round" });
+    incident.shots.forEach((shot, index) => {
+      const pick = () => {
+        this.shot = index;
+        this.show(...this.last);
+        this.root.querySelectorAll(".chooser button")[index].focus();
+      };
+      const label = `round ${index + 1}, ${clock(shot.time_utc, 3)} UTC`;
+      group.append(
+        element("button", {
+          type: "button", text: index + 1, "aria-label": label, title: label, "aria-pressed": index === this.shot ? "true" : "false",
+          on: { click: pick },
+        }),
+      );
+    });
+    return group;
+  }
+}
+
+export function badge(incident) {
+  return element("span", { class: "badge", "data-state": incident.state, text: incident.state });
+}
+
+function headline(incident) {
+  return element(
+    "p",
+    { class: "headline" },
+    element("strong", { text: rounds(incident.rounds) }),
+    badge(incident),
+    element("span", { class: "quiet", text: `revision ${incident.revision}` }),
+    incident.scene ? element("span", { class: "badge", "data-state": "replay", text: "replay" }) : null,
+  );
+}
+
+function facts(incident) {
+  const ellipse = incident.ellipse95;
+  const list = element("dl");
+  const add = (name, value) => list.append(element("dt", { text: name }), element("dd", { text: value }));
+  add("time", stamp(incident.time_utc));
+  if (incident.rounds > 1) add("last round", stamp(incident.last_time_utc));
+  if (incident.cadence_rounds_per_min !== undefined) add("cadence", `${incident.cadence_rounds_per_min.toFixed(0)} rounds/min`);
+  add("position", place(incident));
+  if (incident.lat_deg !== undefined) add("", `x ${incident.x_m.toFixed(1)} m, y ${incident.y_m.toFixed(1)} m`);
+  add("error", `95 % within ${metres(incident.cep95_m)}, 50 % within ${metres(incident.cep50_m)}`);
+  add("ellipse 95 %", `${metres(2 * ellipse.semi_major_m)} × ${metres(2 * ellipse.semi_minor_m)}, long axis ${ellipse.orientation_deg.toFixed(0)}°`);
+  add("gunfire", `probability ${percent(incident.probability)}`);
+  if (incident.scene) add("recording", incident.scene);
+  add("incident", incident.id);
+  return list;
+}
+
+function arrivalTable(shot) {
+  const used_ms = shot.arrivals.filter((arrival) => arrival.used).map((arrival) => Math.abs(arrival.residual_s) * 1000);
+  const scale_ms = Math.max(LEAST_SCALE_MS, 1.5 * Math.max(0, ...used_ms));
+  const body = element("tbody");
+  for (const arrival of shot.arrivals) {
+    const residual_ms = arrival.residual_s * 1000;
+    const probability = arrival.gunshot_probability ?? null;
+    body.append(
+      element(
+        "tr",
+        { class: arrival.used ? "used" : "rejected", "data-arrival": arrival.node },
+        element("th", { scope: "row", text: arrival.node }),
+        element("td", { class: "number", text: signed(residual_ms) }),
+        element("td", {}, bar(residual_ms, scale_ms)),
+        element("td", { class: "number", text: arrival.snr_db.toFixed(0) }),
+        element("td", { class: "number", text: probability === null ? "–" : percent(probability) }),
+        element("td", { class: "verdict", text: verdict(arrival) }),
+      ),
+    );
+  }
+  const head = ["node", "residual ms", "early · late", "SNR dB", "gunshot", "verdict"];
+  return element(
+    "div",
+    { class: "scroll" },
+    element(
+      "table",
+      { class: "arrivals" },
+      element("caption", { text: `Observed minus predicted arrival; rms ${(shot.rms_residual_s * 1000).toFixed(1)} ms, GDOP ${shot.gdop.toFixed(1)}` }),
+      element("thead", {}, element("tr", {}, ...head.map((text) => element("th", { scope: "col", text })))),
+      body,
+    ),
+  );
+}
+
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
+
+function verdict(arrival) {
+  if (!arrival.used) return arrival.reason ? `left out: ${arrival.reason}` : "left out";
+  return arrival.reason ? `used, ${arrival.reason}` : "used";
+}
+
+function bar(residual_ms, scale_ms) {
+  const middle = BAR_WIDTH_PX / 2;
+  const length = Math.min(1, Math.abs(residual_ms) / scale_ms) * (middle - 4);
+  const beyond = Math.abs(residual_ms) > scale_ms;
+  const left = residual_ms < 0 ? middle - length : middle;
+  const tip = residual_ms < 0 ? middle - length : middle + length;
+  const arrow = residual_ms < 0 ? `M${tip} 2L${tip - 4} 7L${tip} 12Z` : `M${tip} 2L${tip + 4} 7L${tip} 12Z`;
+  return svg(
+    "svg",
+    { class: "bar-chart", width: BAR_WIDTH_PX, height: 14, "aria-hidden": "true" },
+    svg("line", { x1: middle, x2: middle, y1: 0, y2: 14 }),
+    svg("rect", { x: left, y: 3, width: Math.max(length, 1), height: 8, rx: 1 }),
+    beyond ? svg("path", { d: arrow }) : null,
+  );
+}
+
+function unheard(incident, nodes) {
+  const role = roles(incident);
+  const missing = nodes.filter((node) => node.surveyed && !role.has(node.node));
+  if (!missing.length) return element("p", { class: "quiet", text: "Every node heard it." });
+  const names = missing.map((node) => (node.silent ? `${node.node} (silent)` : node.node)).join(", ");
+  return element("p", { class: "quiet", text: `Not heard by ${names}.` });
+}
+
+function history(incident, story) {
+  if (!story) return [];
+  const revisions = element("ol", { class: "log" });
+  story.revisions.forEach((record, index) => {
+    const before = story.revisions[index - 1];
+    const moved = before ? `, moved ${metres(Math.hypot(record.x_m - before.x_m, record.y_m - before.y_m))}` : "";
+    revisions.append(
+      entry(record.as_of_utc, `${record.revision} ${record.state}: ${rounds(record.rounds)}, 95 % within ${metres(record.cep95_m)}${moved}`),
+    );
+  });
+  const receipts = element("ul", { class: "log" });
+  for (const receipt of story.receipts) {
+    const attempt = receipt.attempt > 1 ? `, attempt ${receipt.attempt}` : "";
+    const line = entry(receipt.time_utc, `${receipt.ok ? "✓" : "✗"} ${receipt.sink}, revision ${receipt.revision}${attempt}: ${receipt.detail}`);
+    if (!receipt.ok) line.classList.add("fail");
+    receipts.append(line);
+  }
+  if (!story.receipts.length) receipts.append(element("li", {}, element("time", { text: "–" }), element("span", { text: "no alert was sent" })));
+  return [element("h3", { text: "Revisions" }), revisions, element("h3", { text: "Alerts sent" }), receipts];
+}
+
+function entry(utc, text) {
+  const when = element("time", { datetime: utc, title: stamp(utc), text: `${clock(utc)} UTC` });
+  return element("li", {}, when, element("span", { text }));
+}

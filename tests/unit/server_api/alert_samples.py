@@ -1,0 +1,156 @@
+"""Made-up incidents, nodes and health for the tests of alerts, API and page."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from fusion_server.health import Check, CheckStatus, HealthReport
+from fusion_server.history import NodeStatus
+from fusion_server.registry import Registry
+from shotline.domain import ClockState, Site
+from shotline.geodesy import LocalFrame
+from shotline.records import ALERT_NOTICE, ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord
+from shotline.timebase import format_utc
+from shotline.units import NS_PER_S
+
+EPOCH_NS = 1_545_180_568_543_000_000
+FRAME = LocalFrame(40.4406, -79.9959, 250.0)
+SITES = tuple(
+    Site(f"roof-{index + 1:02}", x_m, y_m, 12.0, 0.5)
+    for index, (x_m, y_m) in enumerate(
+        [(-260, 190), (10, 240), (280, 170), (-310, -20), (-40, 30), (230, -40), (-220, -230), (60, -210), (320, -250)]
+    )
+)
+_SPEED_OF_SOUND_MPS = 340.0
+
+
+def registry() -> Registry:
+    """Nine roofs."""
+    return Registry(SITES)
+
+
+def node_statuses(now_ns: int, *, silent: str = "roof-09") -> list[NodeStatus]:
+    """The last word of each node; one of them spoke last an hour ago."""
+    return [
+        NodeStatus(
+            node=site.node,
+            boot=1,
+            last_heard_ns=now_ns - (3600 if site.node == silent else 2) * NS_PER_S,
+            clock_state=ClockState.PPS,
+            clock_sigma_ns=1_000,
+            software_version="0.1.0",
+            model_id="impulse-rules-1",
+            unacked=0,
+        )
+        for site in SITES
+    ]
+
+
+def incident(
+    number: int = 1,
+    *,
+    revision: int = 1,
+    rounds: int = 1,
+    x_m: float = 90.0,
+    y_m: float = 40.0,
+    time_ns: int | None = None,
+    frame: LocalFrame | None = FRAME,
+    scene: str = "",
+    cep95_m: float = 6.2,
+    incident_id: str | None = None,
+) -> IncidentRecord:
+    """An incident that most nodes heard, one of them by an echo; `number` makes its id and, by default, its time."""
+    rng = random.Random(number)
+    start_ns = EPOCH_NS + number * 60 * NS_PER_S if time_ns is None else time_ns
+    shots = tuple(
+        _shot(
+            rng,
+            x_m + rng.gauss(0, 1.2) * (rounds > 1),
+            y_m + rng.gauss(0, 1.2) * (rounds > 1),
+            start_ns + index * 115_000_000,
+            frame=frame,
+            cep95_m=cep95_m,
+        )
+        for index in range(rounds)
+    )
+    lat_deg, lon_deg = _degrees(frame, x_m, y_m)
+    return IncidentRecord(
+        id=incident_id or f"{number:016x}",
+        revision=revision,
+        state="provisional" if revision == 1 else "revised",
+        time_utc=shots[0].time_utc,
+        last_time_utc=shots[-1].time_utc,
+        as_of_utc=format_utc(start_ns + (1 + revision) * NS_PER_S),
+        rounds=rounds,
+        x_m=x_m,
+        y_m=y_m,
+        lat_deg=lat_deg,
+        lon_deg=lon_deg,
+        covariance_m2=shots[0].covariance_m2,
+        ellipse95=shots[0].ellipse95,
+        cep50_m=round(0.45 * cep95_m, 3),
+        cep95_m=cep95_m,
+        probability=0.97 if number % 3 else 0.81,
+        cadence_rounds_per_min=None if rounds == 1 else 521.7,
+        shots=shots,
+        notice=ALERT_NOTICE,
+        scene=scene,
+    )
+
+
+def health(status: CheckStatus = CheckStatus.OK) -> HealthReport:
+    """A report whose second check has the given status."""
+    return HealthReport(
+        EPOCH_NS,
+        (
+            Check("store", CheckStatus.OK, "812 detections kept in history.db", {"detections": 812}),
+            Check("nodes", status, "1 of 9 nodes silent: roof-09 (an hour ago); check its power", {"silent": 1}),
+        ),
+    )
+
+
+def _shot(
+    rng: random.Random, x_m: float, y_m: float, time_ns: int, *, frame: LocalFrame | None, cep95_m: float
+) -> ShotRecord:
+    arrivals = []
+    for site in SITES[:7]:
+        echo = site.node == "roof-04"
+        residual_s = 0.0412 if echo else rng.gauss(0, 0.004)
+        delay_s = math.hypot(site.x_m - x_m, site.y_m - y_m) / _SPEED_OF_SOUND_MPS + residual_s
+        arrivals.append(
+            ArrivalRecord(
+                node=site.node,
+                detection=f"{site.node}/5f/{rng.randrange(1000)}",
+                time_utc=format_utc(time_ns + round(delay_s * NS_PER_S), digits=9),
+                residual_s=round(residual_s, 6),
+                used=not echo,
+                reason="late by 41 ms: an echo" if echo else "",
+                snr_db=round(rng.uniform(12, 38), 2),
+                level_db=round(rng.uniform(-30, -3), 2),
+                gunshot_probability=None if site.node == "roof-07" else round(rng.uniform(0.8, 0.99), 2),
+            )
+        )
+    lat_deg, lon_deg = _degrees(frame, x_m, y_m)
+    return ShotRecord(
+        time_utc=format_utc(time_ns),
+        x_m=round(x_m, 3),
+        y_m=round(y_m, 3),
+        lat_deg=lat_deg,
+        lon_deg=lon_deg,
+        covariance_m2=((4.2, 1.6), (1.6, 8.1)),
+        ellipse95=EllipseRecord(semi_major_m=1.15 * cep95_m, semi_minor_m=0.62 * cep95_m, orientation_deg=34.0),
+        cep50_m=round(0.45 * cep95_m, 3),
+        cep95_m=cep95_m,
+        gdop=1.3,
+        rms_residual_s=0.0041,
+        probability=0.97,
+        arrivals=tuple(sorted(arrivals, key=lambda arrival: arrival.time_utc)),
+    )
+
+
+def _degrees(frame: LocalFrame | None, x_m: float, y_m: float) -> tuple[float | None, float | None]:
+    if frame is None:
+        return None, None
+    lat_deg, lon_deg, _ = frame.to_geodetic(x_m, y_m)
+    return round(lat_deg, 8), round(lon_deg, 8)
