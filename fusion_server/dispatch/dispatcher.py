@@ -18,7 +18,7 @@ from typing import Protocol, Self
 
 from fusion_server.dispatch.sink import Alert, DeliveryError, Sink
 from fusion_server.history import Receipt
-from shotline.errors import InputError, ShotlineError
+from shotline.errors import InputError
 from shotline.records import IncidentRecord
 from shotline.timebase import parse_utc
 from shotline.units import ns_from_seconds
@@ -203,7 +203,7 @@ class Dispatcher:
         Returns
         -------
         bool
-            Whether nothing is left.
+            Whether nothing that was published is left.
         """
         for worker in self._workers:
             worker.stop()
@@ -334,7 +334,7 @@ class _Worker:
     def _try_resume(self, attempt: int) -> None:
         try:
             self._resume()
-        except ShotlineError as error:
+        except Exception as error:  # as for a sink's own fault
             with self._wake:
                 self._resume_due_s = self._monotonic_s() + self._retry.delay_s(attempt, self._rng)
                 self._last_error = f"cannot read what is undelivered: {error}"
@@ -418,7 +418,7 @@ class _Worker:
         )
         try:
             self._history.append_receipt(receipt)
-        except ShotlineError as error:
+        except Exception as error:  # the alert went out; only the proof of it is missing
             with self._wake:
                 self._last_error = f"a receipt could not be stored, the alert may be sent again: {error}"
         else:

@@ -1,0 +1,19 @@
+"""Makes the made-up incidents importable, and gives a history in memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "server_api"))
+
+from fusion_server.history import History
+
+
+@pytest.fixture
+def history() -> Iterator[History]:
+    with History.open("sqlite://") as opened:
+        yield opened
