@@ -637,7 +637,8 @@ class History:
                     "run the Shotline that wrote it, or one that is newer"
                 )
             kept = sa.select(_REJECTS.c.reason, sa.func.count()).group_by(_REJECTS.c.reason)
-            self._examples.update(dict(row._tuple() for row in db.execute(kept)))
+            for reason, count in db.execute(kept):
+                self._examples[reason] = count
 
 
 def _engine(url_or_path: str | Path) -> tuple[sa.Engine, str]:
@@ -651,9 +652,9 @@ def _engine(url_or_path: str | Path) -> tuple[sa.Engine, str]:
         try:
             return sa.create_engine(url), name
         except ModuleNotFoundError as error:
-            raise StorageError(
-                f"{name} needs the driver '{error.name}', which is not installed: pip install it"
-            ) from error
+            raise StorageError(f"{name} needs the driver '{error.name}'; install it with pip") from error
+        except sa.exc.NoSuchModuleError as error:
+            raise StorageError(f"{name}: no such driver; write postgresql+psycopg://user@host/name") from error
     if url.get_backend_name() != "sqlite":
         raise StorageError(f"{name}: Shotline keeps its history in sqlite or postgresql; use one of them")
     if url.database in (None, "", ":memory:"):
