@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shotline.domain import ImpulseKind
 from shotline.features import ImpulseFeatures
 
-__all__ = ["Classifier", "FrameDefinition", "ImpulseFrame", "ImpulseRules"]
+__all__ = ["Classifier", "FrameDefinition", "ImpulseFrame", "ImpulseRules", "rule_inputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class ImpulseRules:
     def probabilities(self, frame: ImpulseFrame) -> tuple[float, ...]:
         """Return one probability per `ImpulseKind`, in its order."""
         score = self._INTERCEPT + math.fsum(
-            weight * value for weight, value in zip(self._WEIGHTS, _inputs(frame.features), strict=True)
+            weight * value for weight, value in zip(self._WEIGHTS, rule_inputs(frame.features), strict=True)
         )
         logistic = 1.0 / (1.0 + math.exp(-min(max(score, -30.0), 30.0)))
         gunshot = self._FLOOR + (1.0 - 2.0 * self._FLOOR) * logistic
@@ -105,7 +105,7 @@ class ImpulseRules:
         return tuple(share.get(kind, 0.0) for kind in ImpulseKind)
 
 
-def _inputs(features: ImpulseFeatures) -> tuple[float, ...]:
+def rule_inputs(features: ImpulseFeatures) -> tuple[float, ...]:
     """Return the six inputs of the rule, each clipped to the range seen in training and of order 1."""
     return (
         _clip(features.snr_db, 10.0, 60.0) / 20.0 - 1.5,

@@ -30,7 +30,8 @@ __all__ = ["Onset", "OnsetDetector", "OnsetSettings"]
 _BATCH_HOPS = 32
 _UPSAMPLING = 8
 _SINC_HALF_WIDTH = 12
-_IMPULSE_RESPONSE_S = 0.02
+_FOURTH_ORDER_DAMPING = (2.0 * math.cos(math.pi / 8.0), 2.0 * math.cos(3.0 * math.pi / 8.0))
+_IMPULSE_RESPONSE_S = 0.025
 _QUIETEST_RMS = 1e-5  # -100 dBFS: the rounding noise of 16-bit sound
 _DEAD_POWER = 1e-15  # -150 dBFS: no microphone is so quiet; padding, a dropout, or a sound made without noise
 _LEAST_LIVE_HOPS = 8
@@ -61,7 +62,7 @@ class OnsetSettings:
         Least time between onsets: less than the 63 ms of automatic fire at 950 rounds/min.
     stronger_db : float
         An onset inside the separation is kept when it is this much stronger than the one before it: a weak direct
-        sound must not hide a strong echo, nor the other way round.
+        sound must not hide a strong echo. Less than about 18 ms apart the two are one onset.
     frame_before_s, frame_after_s : float
         Sound kept around each onset for features and classifier. ``frame_after_s`` bounds the delay of the answer.
     """
@@ -140,7 +141,7 @@ class OnsetDetector:
         self._frame_before = round(settings.frame_before_s * sample_rate_hz)
         self._frame_after = round(settings.frame_after_s * sample_rate_hz)
         self._pick_before = round(0.020 * sample_rate_hz)
-        self._pick_after = round(0.015 * sample_rate_hz)
+        self._pick_after = round(0.010 * sample_rate_hz)
         self._least_apart = 0.005 * sample_rate_hz
         response = _impulse_response(sample_rate_hz, settings)
         self._memory = len(response) - 1
@@ -327,9 +328,10 @@ def _means(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def _impulse_response(sample_rate_hz: int, settings: OnsetSettings) -> NDArray[np.float64]:
-    """Return a minimum-phase band-pass, so that nothing precedes the onset: two Butterworth sections in cascade.
+    """Return a minimum-phase band-pass, so that nothing precedes the onset.
 
-    Second order each, by the bilinear transform; cut where it has long died away, and made to stop DC exactly.
+    A Butterworth high-pass of fourth order and low-pass of second order in cascade, by the bilinear transform; cut
+    where it has long died away, and made to stop DC exactly.
     """
     low_pass_hz = min(settings.low_pass_hz, 0.4 * sample_rate_hz)
     if not 0.0 < settings.high_pass_hz < low_pass_hz:
@@ -338,22 +340,27 @@ def _impulse_response(sample_rate_hz: int, settings: OnsetSettings) -> NDArray[n
             f"{low_pass_hz:g} Hz (at {sample_rate_hz} Hz)",
             field="high_pass_hz",
         )
-    length = round(max(_IMPULSE_RESPONSE_S, 5.0 / settings.high_pass_hz) * sample_rate_hz)
+    length = round(max(_IMPULSE_RESPONSE_S, 6.0 / settings.high_pass_hz) * sample_rate_hz)
     impulse = np.zeros(length)
     impulse[0] = 1.0
-    passed = _section(impulse, settings.high_pass_hz / sample_rate_hz, high=True)
-    passed = _section(passed, low_pass_hz / sample_rate_hz, high=False)
+    passed = impulse
+    for damping in _FOURTH_ORDER_DAMPING:
+        passed = _section(passed, settings.high_pass_hz / sample_rate_hz, damping, high=True)
+    passed = _section(passed, low_pass_hz / sample_rate_hz, math.sqrt(2.0), high=False)
     result: NDArray[np.float64] = passed - passed.mean()
     return result
 
 
-def _section(signal: NDArray[np.float64], relative_frequency: float, *, high: bool) -> NDArray[np.float64]:
+def _section(
+    signal: NDArray[np.float64], relative_frequency: float, damping: float, *, high: bool
+) -> NDArray[np.float64]:
+    """Run a signal through one second-order section; ``damping`` is 1 / Q."""
     tangent = math.tan(math.pi * relative_frequency)
-    scale = 1.0 / (1.0 + math.sqrt(2.0) * tangent + tangent**2)
+    scale = 1.0 / (1.0 + damping * tangent + tangent**2)
     gain = scale if high else scale * tangent**2
     middle = -2.0 if high else 2.0
     back_1 = 2.0 * (tangent**2 - 1.0) * scale
-    back_2 = (1.0 - math.sqrt(2.0) * tangent + tangent**2) * scale
+    back_2 = (1.0 - damping * tangent + tangent**2) * scale
     result = np.zeros(len(signal))
     in_1 = in_2 = out_1 = out_2 = 0.0
     for index, value in enumerate(signal.tolist()):
