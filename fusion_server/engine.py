@@ -1,17 +1,24 @@
 """Fusion as one pure machine in event time: detections and "now" go in, incidents come out.
 
-The same machine serves the live server and every replay. It never asks what time it is: ``advance_to`` says so.
+The same machine serves the live server and every replay. It never asks what time it is: ``advance_to`` says so. It
+thinks at fixed ticks of event time, so that how often it is called changes nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fusion_server.associate import AssociateSettings, Associator, Hypothesis
+from fusion_server.incidents import IncidentSettings, belongs, gunshot_probability, incident_id, make_incident
+from fusion_server.locate import LocateSettings, locate
 from fusion_server.registry import Registry
 from shotline.atmosphere import WeatherTimeline
-from shotline.domain import DetectionId, Incident
+from shotline.domain import ClockState, DetectionId, Incident, IncidentState, Location, Shot
 from shotline.messages import Detection
+from shotline.records import IncidentRecord
+from shotline.units import ns_from_seconds
 
 __all__ = ["Disposition", "FusionEngine", "FusionSettings"]
 
@@ -29,9 +36,47 @@ class Disposition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FusionSettings:
-    """Settings of fusion (filled in by the engine's author)."""
+    """Settings of fusion.
+
+    Parameters
+    ----------
+    lateness_s : float
+        A detection may come this long after its sound and still change an incident.
+    future_s : float
+        A detection further ahead of event time than this has a wrong clock.
+    tick_s : float
+        Event time between two looks at the arrivals.
+    recheck_s : tuple[float, ...]
+        With nothing new, look again this long after the last arrival: silence is news too.
+    moved_m : float
+        A fix that moved this far is worth a revision.
+    """
 
     lateness_s: float = 10.0
+    future_s: float = 2.0
+    tick_s: float = 0.2
+    recheck_s: tuple[float, ...] = (1.0, 3.0, 7.0)
+    moved_m: float = 1.0
+    associate: AssociateSettings = field(default_factory=AssociateSettings)
+    locate: LocateSettings = field(default_factory=LocateSettings)
+    incidents: IncidentSettings = field(default_factory=IncidentSettings)
+
+
+@dataclass(slots=True)
+class _TrackedShot:
+    uids: frozenset[DetectionId]
+    shot: Shot
+    log_evidence: float
+    first_arrival_ns: int
+
+
+@dataclass(slots=True)
+class _TrackedIncident:
+    identity: str
+    revision: int
+    shots: list[_TrackedShot]
+    told: Incident | None
+    told_as: tuple[int, float, float, float] | None = None
 
 
 class FusionEngine:
@@ -42,24 +87,226 @@ class FusionEngine:
     registry : Registry
         Surveyed sites.
     weather : WeatherTimeline
-    settings : FusionSettings
+    settings : FusionSettings, optional
     """
 
-    def __init__(
-        self, *, registry: Registry, weather: WeatherTimeline, settings: FusionSettings | None = None
-    ) -> None:
+    def __init__(self, *, registry: Registry, weather: WeatherTimeline, settings: FusionSettings | None = None) -> None:
         self._registry = registry
         self._weather = weather
         self._settings = settings or FusionSettings()
+        # The slowest sound of any weather this node network will see, with room to spare.
+        longest_path_s = self._settings.locate.hearing_range_m / 300.0
+        self._horizon_ns = ns_from_seconds(longest_path_s + self._settings.lateness_s)
+        self._context_ns = ns_from_seconds(self._settings.associate.clutter_window_s)
+        self._tick_ns = ns_from_seconds(self._settings.tick_s)
+        window_s = 2.0 * (longest_path_s + self._settings.lateness_s) + self._settings.associate.clutter_window_s
+        self._associator = Associator(registry, self._settings.associate, window_s=window_s) if len(registry) else None
+        self._seen: dict[DetectionId, int] = {}
+        self._now_ns: int | None = None
+        self._news_ns: int | None = None
+        self._rechecks: list[int] = []
+        self._dirty = False
+        self._incidents: list[_TrackedIncident] = []
+        self._known: dict[DetectionId, IncidentRecord] = {}
+
+    def restore(self, records: Iterable[IncidentRecord]) -> None:
+        """Take over incidents told before a restart: what is concluded again from their detections keeps their id.
+
+        Parameters
+        ----------
+        records : iterable of IncidentRecord
+            The latest revision of each.
+        """
+        for record in records:
+            for shot in record.shots:
+                for arrival in shot.arrivals:
+                    self._known[_uid_of(arrival.detection)] = record
 
     def add(self, detection: Detection) -> Disposition:
         """Take one detection, in any order; say what became of it."""
-        raise NotImplementedError
+        if detection.uid in self._seen:
+            return Disposition.DUPLICATE
+        if detection.clock_state is ClockState.UNTIMED:
+            return Disposition.UNTIMED
+        arrival = self._registry.arrival(detection)
+        if arrival is None or self._associator is None:
+            return Disposition.NO_SITE
+        if self._now_ns is not None:
+            if arrival.time_ns > self._now_ns + ns_from_seconds(self._settings.future_s):
+                return Disposition.IN_FUTURE
+            if arrival.time_ns < self._now_ns - ns_from_seconds(self._settings.lateness_s):
+                return Disposition.TOO_LATE
+        self._seen[detection.uid] = arrival.time_ns
+        self._associator.add(arrival, self._weather.at(arrival.time_ns))
+        self._dirty = True
+        return Disposition.FUSED
 
     def advance_to(self, now_ns: int) -> tuple[Incident, ...]:
-        """Move event time forward (never back) and return the incidents that are new or revised, oldest first."""
-        raise NotImplementedError
+        """Move event time forward (an earlier instant changes nothing); return incidents new or revised, in order."""
+        told: list[Incident] = []
+        tick = (self._now_ns if self._now_ns is not None else now_ns - self._tick_ns) // self._tick_ns + 1
+        last = now_ns // self._tick_ns
+        while tick <= last:
+            told += self._look(tick * self._tick_ns)
+            tick = tick + 1 if self._pending() else last if tick < last else last + 1
+        self._now_ns = now_ns if self._now_ns is None else max(self._now_ns, now_ns)
+        return tuple(told)
 
     def finish(self) -> tuple[Incident, ...]:
         """Conclude: return what remains as if no further detection will ever come."""
-        raise NotImplementedError
+        if not self._seen:
+            return ()
+        latest_ns = max(self._seen.values())
+        end_ns = max(latest_ns, self._now_ns or latest_ns) + self._horizon_ns + self._context_ns
+        return self.advance_to(end_ns + 2 * self._tick_ns)
+
+    def _pending(self) -> bool:
+        return self._dirty or bool(self._rechecks) or bool(self._incidents)
+
+    def _look(self, tick_ns: int) -> list[Incident]:
+        if self._associator is None:
+            return []
+        due = bool(self._rechecks) and self._rechecks[0] <= tick_ns
+        if self._dirty:
+            self._rechecks = [tick_ns + ns_from_seconds(delay_s) for delay_s in self._settings.recheck_s]
+        elif due:
+            self._rechecks = [instant for instant in self._rechecks if instant > tick_ns]
+        told: list[Incident] = []
+        if self._dirty or due:
+            self._dirty = False
+            told = self._rethink(tick_ns)
+        self._retire(tick_ns)
+        return told
+
+    def _rethink(self, now_ns: int) -> list[Incident]:
+        """Explain the open arrivals afresh and carry identities over from what was concluded before."""
+        assert self._associator is not None
+        hypotheses = self._associator.solve(now_ns, self._weather.at(now_ns))
+        open_shots = [
+            (incident, shot) for incident in self._incidents for shot in incident.shots if self._is_open(shot, now_ns)
+        ]
+        overlaps = sorted(
+            (
+                (-len(shot.uids & _uids(hypothesis)), index, number)
+                for index, hypothesis in enumerate(hypotheses)
+                for number, (_, shot) in enumerate(open_shots)
+            ),
+        )
+        kept: dict[int, int] = {}
+        for negative, index, number in overlaps:
+            if negative and index not in kept and number not in kept.values():
+                kept[index] = number
+        for number, (incident, shot) in enumerate(open_shots):
+            if number not in kept.values():
+                incident.shots.remove(shot)
+        for index, hypothesis in enumerate(hypotheses):
+            incident, shot = open_shots[kept[index]] if index in kept else (None, None)
+            if shot is not None and shot.uids == _uids(hypothesis):
+                continue
+            concluded = self._conclude(hypothesis)
+            if incident is not None and shot is not None:
+                incident.shots.remove(shot)
+                if concluded is not None:
+                    incident.shots.append(concluded)
+            elif concluded is not None:
+                self._home(concluded).shots.append(concluded)
+        return self._tell(now_ns)
+
+    def _conclude(self, hypothesis: Hypothesis) -> _TrackedShot | None:
+        location = locate(
+            hypothesis.arrivals,
+            weather=self._weather.at(hypothesis.origin_time_ns),
+            settings=self._settings.locate,
+        )
+        if not isinstance(location, Location):
+            return None
+        used = [verdict.arrival for verdict in location.verdicts if verdict.used]
+        if len(used) < self._settings.associate.min_nodes:
+            return None
+        probability = gunshot_probability(
+            used, log_evidence=hypothesis.log_evidence, accepted_at=self._settings.associate.min_log_evidence
+        )
+        return _TrackedShot(
+            uids=_uids(hypothesis),
+            shot=Shot(location, probability),
+            log_evidence=hypothesis.log_evidence,
+            first_arrival_ns=min(arrival.time_ns for arrival in hypothesis.arrivals),
+        )
+
+    def _home(self, tracked: _TrackedShot) -> _TrackedIncident:
+        """Return the incident a new shot belongs to, opening one if there is none."""
+        for incident in self._incidents:
+            if belongs(tracked.shot, [other.shot for other in incident.shots], self._settings.incidents):
+                return incident
+        known = [self._known[uid] for uid in tracked.uids if uid in self._known]
+        record = max(known, key=lambda item: (known.count(item), item.id)) if known else None
+        if record is not None:
+            for incident in self._incidents:
+                if incident.identity == record.id:
+                    return incident
+            incident = _TrackedIncident(record.id, record.revision, [], None, _signature_of(record))
+        else:
+            incident = _TrackedIncident(incident_id(tracked.uids), 0, [], None)
+        self._incidents.append(incident)
+        return incident
+
+    def _tell(self, now_ns: int) -> list[Incident]:
+        told: list[Incident] = []
+        for incident in self._incidents:
+            if incident.shots:
+                shots, state = [tracked.shot for tracked in incident.shots], IncidentState.REVISED
+                if incident.revision == 0:
+                    state = IncidentState.PROVISIONAL
+            elif incident.told is not None and incident.told.state is not IncidentState.RETRACTED:
+                shots, state = list(incident.told.shots), IncidentState.RETRACTED
+            else:
+                continue
+            now = make_incident(incident.identity, shots, revision=incident.revision + 1, state=state, as_of_ns=now_ns)
+            signature = (now.rounds, now.x_m, now.y_m, now.cep95_m)
+            if state is not IncidentState.RETRACTED and not self._is_news(incident.told_as, signature):
+                continue
+            incident.revision += 1
+            incident.told, incident.told_as = now, signature
+            told.append(now)
+        return sorted(told, key=lambda item: (item.shots[0].location.origin_time_ns, item.incident_id))
+
+    def _is_news(self, before: tuple[int, float, float, float] | None, now: tuple[int, float, float, float]) -> bool:
+        if before is None or before[0] != now[0]:
+            return True
+        moved = abs(before[1] - now[1]) + abs(before[2] - now[2]) > self._settings.moved_m
+        return moved or abs(before[3] - now[3]) > 0.1 * before[3]
+
+    def _is_open(self, tracked: _TrackedShot, now_ns: int) -> bool:
+        return tracked.first_arrival_ns >= now_ns - self._horizon_ns
+
+    def _retire(self, now_ns: int) -> None:
+        """Freeze shots that no arrival in time can change, and forget what no longer matters."""
+        assert self._associator is not None
+        for incident in self._incidents:
+            for tracked in incident.shots:
+                if not self._is_open(tracked, now_ns + self._tick_ns):
+                    self._associator.strike(tracked.uids)
+        too_old_ns = now_ns + self._tick_ns - self._horizon_ns
+        forget_ns = too_old_ns - self._horizon_ns - self._context_ns
+        self._associator.age(strike_before_ns=too_old_ns, forget_before_ns=forget_ns)
+        gap_ns = ns_from_seconds(self._settings.incidents.gap_s)
+        self._incidents = [
+            incident
+            for incident in self._incidents
+            if any(tracked.first_arrival_ns >= too_old_ns - gap_ns for tracked in incident.shots)
+        ]
+        if len(self._seen) > 1000:
+            self._seen = {uid: time_ns for uid, time_ns in self._seen.items() if time_ns >= forget_ns}
+
+
+def _uids(hypothesis: Hypothesis) -> frozenset[DetectionId]:
+    return frozenset(arrival.uid for arrival in hypothesis.arrivals)
+
+
+def _uid_of(text: str) -> DetectionId:
+    node, boot, sequence = text.rsplit("/", 2)
+    return DetectionId(node, int(boot, 16), int(sequence))
+
+
+def _signature_of(record: IncidentRecord) -> tuple[int, float, float, float]:
+    return record.rounds, record.x_m, record.y_m, record.cep95_m

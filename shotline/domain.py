@@ -227,10 +227,14 @@ class Shot:
 
 
 class IncidentState(StrEnum):
-    """Life of an incident: the first sound fix, then improvements; people decide the rest."""
+    """Life of an incident: the first sound fix, then improvements; people decide the rest.
+
+    Retracted: later evidence, such as nodes that stayed silent, no longer supports any of its shots.
+    """
 
     PROVISIONAL = "provisional"
     REVISED = "revised"
+    RETRACTED = "retracted"
 
 
 @dataclass(frozen=True, slots=True)

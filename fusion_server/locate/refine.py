@@ -13,17 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["STUDENT_NU", "Refined", "refine", "robust_offsets", "student_cost"]
+__all__ = ["ANNEALED", "QUICK", "STUDENT_NU", "Refined", "refine", "robust_offsets", "student_cost"]
 
 FloatArray = NDArray[np.float64]
 
 STUDENT_NU = 4.0
 """Degrees of freedom of the residual distribution."""
 
-_ANNEALING = (4.0, 1.0)
+ANNEALED = ((4.0, 0.3), (1.0, 1e-6))
+"""Residual scale of each stage, and the step in metres at which its rows stop: from anywhere, to the last digit."""
+QUICK = ((4.0, 1.0), (1.0, 0.1))
+"""From a start that is nearly right, to a decimetre."""
 _MAX_STEPS = 30
 _MAX_STEP_M = 250.0
-_CONVERGED_M = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def refine(
     speed_error_sigma: float,
     height_prior: tuple[float, float] | None = None,
     height_offset_m: FloatArray | None = None,
+    stages: tuple[tuple[float, float], ...] = ANNEALED,
 ) -> Refined:
     """Refine many rows at once.
 
@@ -91,6 +94,8 @@ def refine(
         Mean and 1-sigma of the height, for n_dim = 3.
     height_offset_m : ndarray, shape (n_rows, n_nodes), optional
         Known height of each site over the source, for n_dim = 2.
+    stages : tuple of (scale, step_m)
+        `ANNEALED` or `QUICK`.
     """
     n_rows, n_dim = start_m.shape
     n_state = n_dim + 2
@@ -105,7 +110,7 @@ def refine(
     if height_prior is not None:
         prior[2], prior_mean[2] = height_prior[1] ** -2, height_prior[0]
 
-    for scale in _ANNEALING:
+    for scale, converged_m in stages:
         active = np.arange(n_rows)
         damping = np.full(n_rows, 1e-6)
         cost, jacobian, residual, weight = _linearise(
@@ -134,7 +139,7 @@ def refine(
             better = new[0] <= cost + 1e-12
             state[active[better]] = trial[better]
             damping[active] = np.where(better, damping[active] * 0.1, np.maximum(damping[active], 1e-4) * 10.0)
-            going = (length > _CONVERGED_M) & (damping[active] < 1e6)
+            going = ~(better & (length <= converged_m)) & (damping[active] < 1e6)
             cost, jacobian, residual, weight = (
                 np.where(better.reshape((-1,) + (1,) * (now.ndim - 1)), now, before)[going]
                 for now, before in zip(new, (cost, jacobian, residual, weight), strict=True)
