@@ -414,7 +414,7 @@ def _dealer(
 ) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.IMMEDIATE, 1)
-    socket.setsockopt(zmq.SNDHWM, settings.window)
+    socket.setsockopt(zmq.SNDHWM, max(256, 4 * settings.window))
     socket.setsockopt(zmq.RCVHWM, _MOST_MESSAGES_PER_POLL)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RECONNECT_IVL, round(settings.reconnect_s * 1000))

@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import msgspec
+import pytest
+import zmq
+
+from sensor_node.publisher import CurveClientKeys, Publisher, PublisherSettings
+from sensor_node.spool import MemorySpool, SpoolCounts
+from shotline.domain import ClockState
+from shotline.errors import StorageError, TransportError
+from shotline.messages import (
+    Ack,
+    ClipRequest,
+    Detection,
+    Heartbeat,
+    Hello,
+    LevelReference,
+    Message,
+    Reject,
+    RejectReason,
+    decode,
+    encode,
+)
+
+Socket = zmq.Socket[bytes]
+
+HELLO = Hello(
+    node="a",
+    boot=7,
+    time_ns=1,
+    software_version="0",
+    model_id="m",
+    sample_rate_hz=48_000,
+    clock_state=ClockState.PPS,
+)
+PLAIN = Detection(
+    node="a",
+    boot=7,
+    sequence=0,
+    arrival_time_ns=1,
+    arrival_sigma_ns=1,
+    clock_state=ClockState.PPS,
+    probabilities_bp=(),
+    peak_level_db=-1.0,
+    level_reference=LevelReference.DBFS,
+    snr_db=20.0,
+    rise_time_s=0.001,
+    model_id="m",
+)
+
+
+def detection(sequence: int) -> Detection:
+    return msgspec.structs.replace(PLAIN, sequence=sequence)
+
+
+def heartbeat(counts: SpoolCounts) -> Heartbeat:
+    return Heartbeat(node="a", boot=7, time_ns=1, clock_state=ClockState.PPS, unacked=counts.unacked)
+
+
+class Clock:
+    """A monotonic clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Server:
+    """A ROUTER that writes down what it hears and says what a test tells it to."""
+
+    def __init__(self, context: zmq.Context[Socket], endpoint: str = "tcp://127.0.0.1:*") -> None:
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.linger = 0
+        self.socket.bind(endpoint)
+        self.endpoint = self.socket.get_string(zmq.LAST_ENDPOINT)
+        self.heard: list[Message] = []
+        self.peer = b""
+
+    def listen(self) -> None:
+        while self.socket.poll(0):
+            self.peer, data = self.socket.recv_multipart()
+            self.heard.append(decode(data))
+
+    def say(self, message: Message) -> None:
+        self.socket.send_multipart([self.peer, encode(message)])
+
+    def detections(self) -> list[int]:
+        return [message.sequence for message in self.heard if isinstance(message, Detection)]
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[Socket]]:
+    with zmq.Context() as made:
+        yield made
+
+
+@pytest.fixture
+def server(context: zmq.Context[Socket]) -> Iterator[Server]:
+    made = Server(context)
+    yield made
+    made.socket.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def spool() -> MemorySpool:
+    return MemorySpool()
+
+
+@pytest.fixture
+def publisher(server: Server, clock: Clock, spool: MemorySpool) -> Iterator[Publisher]:
+    settings = PublisherSettings(reconnect_s=0.01, reconnect_most_s=0.02, window=8, memory_most=2)
+    with Publisher(
+        server.endpoint, spool=spool, hello=lambda: HELLO, heartbeat=heartbeat, monotonic_s=clock, settings=settings
+    ) as made:
+        yield made
+
+
+def until(publisher: Publisher, server: Server, condition: Callable[[], object]) -> None:
+    """Let both sides speak until the condition holds; the clock stands still meanwhile."""
+    for _ in range(2_000):
+        publisher.poll(1)
+        server.listen()
+        if condition():
+            return
+        server.socket.poll(1)
+    raise AssertionError(f"in vain; the server heard {server.heard}, {publisher.counters}")
+
+
+def test_hello_then_heartbeat_then_what_waits(publisher: Publisher, server: Server) -> None:
+    publisher.send(detection(0))
+    until(publisher, server, lambda: len(server.heard) == 3)
+    assert server.heard == [HELLO, heartbeat(SpoolCounts(unacked=1, rejected=0)), detection(0)]
+    assert publisher.connected
+    assert publisher.connection_problem == ""
+
+
+def test_an_ack_settles_it(publisher: Publisher, server: Server, spool: MemorySpool, clock: Clock) -> None:
+    publisher.send(detection(0))
+    until(publisher, server, server.detections)
+    clock.now_s = 123.0
+    server.say(Ack(boot=7, sequences=(0,)))
+    until(publisher, server, lambda: not publisher.unacked)
+    assert spool.counts() == SpoolCounts(0, 0)
+    assert publisher.counters.acked == 1
+    assert publisher.server_heard_s == 123.0
+    clock.now_s = 1_000.0
+    until(publisher, server, lambda: publisher.counters.heartbeats_sent == 3)
+    assert server.detections() == [0]
+
+
+def test_what_is_not_acknowledged_is_sent_again_ever_more_seldom(
+    publisher: Publisher, server: Server, clock: Clock
+) -> None:
+    publisher.send(detection(0))
+    until(publisher, server, server.detections)
+    sent_s = [0.0]
+    for _ in range(400):
+        clock.now_s += 0.1
+        before = publisher.counters.resent
+        publisher.poll(0)
+        if publisher.counters.resent > before:
+            sent_s.append(clock.now_s - 100.0)
+    gaps_s = [later - earlier for earlier, later in pairwise(sent_s)]
+    # Steps of the clock are 0.1 s, so each gap is at most that much longer than asked for.
+    for gap_s, asked_s in zip(gaps_s, [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0], strict=False):
+        assert asked_s - 1e-9 <= gap_s <= asked_s + 0.1 + 1e-9
+    assert len(gaps_s) >= 7
+    until(publisher, server, lambda: len(server.detections()) == len(sent_s))
+
+
+def test_a_burst_is_sent_as_far_as_the_window_and_then_as_acks_come(publisher: Publisher, server: Server) -> None:
+    until(publisher, server, lambda: publisher.connected and server.heard)
+    for sequence in range(40):
+        publisher.send(detection(sequence))
+    assert publisher.counters.sent == 16
+    until(publisher, server, lambda: len(server.detections()) == 16)
+    assert publisher.poll(0) == 0
+    assert publisher.counters.sent == 16
+    server.say(Ack(boot=7, sequences=tuple(range(12))))
+    until(publisher, server, lambda: len(server.detections()) == 20)
+    server.say(Ack(boot=7, sequences=tuple(range(12, 20))))
+    until(publisher, server, lambda: len(server.detections()) == 28)
+    assert server.detections() == list(range(28))
+
+
+def test_a_full_window_does_not_make_poll_spin(publisher: Publisher, server: Server) -> None:
+    until(publisher, server, lambda: publisher.connected and server.heard)
+    for sequence in range(40):
+        publisher.send(detection(sequence))
+    until(publisher, server, lambda: len(server.detections()) == 16)
+    assert publisher._next_due_s() > 100.0
+
+
+def test_everything_unacknowledged_goes_to_the_server_that_comes_back(
+    publisher: Publisher, server: Server, context: zmq.Context[Socket]
+) -> None:
+    for sequence in range(3):
+        publisher.send(detection(sequence))
+    until(publisher, server, lambda: len(server.detections()) == 3)
+    server.say(Ack(boot=7, sequences=(1,)))
+    until(publisher, server, lambda: publisher.unacked == 2)
+    server.socket.close()
+    for _ in range(2_000):
+        publisher.poll(1)
+        if not publisher.connected:
+            break
+    assert publisher.connection_problem.startswith(server.endpoint)
+    publisher.send(detection(3))
+    again = Server(context, server.endpoint)
+    until(publisher, again, lambda: len(again.detections()) == 3)
+    assert again.heard[0] == HELLO
+    assert again.detections() == [0, 2, 3]
+    assert (publisher.counters.connects, publisher.counters.disconnects) == (2, 1)
+    again.socket.close()
+
+
+def test_a_reject_is_set_apart_and_not_sent_again(
+    publisher: Publisher, server: Server, spool: MemorySpool, clock: Clock
+) -> None:
+    for sequence in range(2):
+        publisher.send(detection(sequence))
+    until(publisher, server, lambda: len(server.detections()) == 2)
+    server.say(Reject(reason=RejectReason.MALFORMED, detail="no", boot=7, sequence=0))
+    server.say(Reject(reason=RejectReason.STORAGE_UNAVAILABLE, detail="full", boot=7, sequence=1))
+    server.say(Reject(reason=RejectReason.TRUNCATED, detail="whose?"))
+    until(publisher, server, lambda: publisher.counters.rejected == 3)
+    assert spool.counts() == SpoolCounts(unacked=1, rejected=1)
+    assert publisher.last_reject == "truncated: whose?"
+    clock.now_s += 1.0
+    until(publisher, server, lambda: len(server.detections()) == 3)
+    assert server.detections() == [0, 1, 1]
+
+
+def test_heartbeats_go_out_in_time_and_those_that_come_are_counted(
+    publisher: Publisher, server: Server, clock: Clock
+) -> None:
+    until(publisher, server, lambda: publisher.counters.heartbeats_sent == 1)
+    clock.now_s += 4.9
+    publisher.poll(0)
+    assert publisher.counters.heartbeats_sent == 1
+    clock.now_s += 0.2
+    publisher.poll(0)
+    assert publisher.counters.heartbeats_sent == 2
+    server.say(Heartbeat(node="server", boot=1, time_ns=1, clock_state=ClockState.NTP))
+    until(publisher, server, lambda: publisher.counters.heartbeats_received == 1)
+
+
+def test_bad_bytes_and_other_messages_are_counted(publisher: Publisher, server: Server) -> None:
+    until(publisher, server, lambda: server.heard)
+    server.socket.send_multipart([server.peer, b"\xc1"])
+    server.say(ClipRequest(node="a", boot=7, sequence=0, incident_id="i"))
+    until(publisher, server, lambda: publisher.counters.bad_messages == 2)
+
+
+def test_drain_waits_for_the_last_ack_or_the_deadline(publisher: Publisher, server: Server, clock: Clock) -> None:
+    assert publisher.drain(clock.now_s) is True
+    publisher.send(detection(0))
+    assert publisher.drain(clock.now_s) is False
+    until(publisher, server, server.detections)
+    server.say(Ack(boot=7, sequences=(0,)))
+    assert publisher.drain(clock.now_s + 60.0) is True
+
+
+def test_when_the_disk_fails_memory_holds_it_and_says_so(
+    publisher: Publisher, server: Server, spool: MemorySpool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Detection) -> None:
+        raise StorageError("spool: the disk is full")
+
+    until(publisher, server, lambda: publisher.connected and server.heard)
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "append", full)
+        publisher.send(detection(0))
+        publisher.send(detection(1))
+        assert publisher.storage_problem == "spool: the disk is full"
+        assert publisher.unacked == 2
+        with pytest.raises(StorageError, match=r"detection a/7/2 is not kept: spool: the disk is full; memory holds 2"):
+            publisher.send(detection(2))
+        assert publisher.counters.storage_errors == 3
+        until(publisher, server, lambda: server.detections() == [0, 1])
+        server.say(Ack(boot=7, sequences=(0,)))
+        until(publisher, server, lambda: publisher.unacked == 1)
+    assert spool.counts().unacked == 0
+    clock.now_s += 10.0  # the next heartbeat finds the disk well again
+    publisher.poll(0)
+    assert spool.counts().unacked == 1
+    assert publisher.unacked == 1
+    assert publisher.storage_problem == ""
+
+
+def test_an_address_that_cannot_be_says_how_to_write_it(spool: MemorySpool, clock: Clock) -> None:
+    with pytest.raises(TransportError, match=r"cannot connect to 'server:5570' .*; write it like tcp://server"):
+        Publisher("server:5570", spool=spool, hello=lambda: HELLO, heartbeat=heartbeat, monotonic_s=clock)
+
+
+def test_nobody_there_is_said_in_plain_words(spool: MemorySpool, clock: Clock, context: zmq.Context[Socket]) -> None:
+    with Server(context).socket as gone:
+        endpoint = gone.get_string(zmq.LAST_ENDPOINT)
+    settings = PublisherSettings(reconnect_s=0.01, reconnect_most_s=0.02)
+    with Publisher(
+        endpoint, spool=spool, hello=lambda: HELLO, heartbeat=heartbeat, monotonic_s=clock, settings=settings
+    ) as publisher:
+        for _ in range(2_000):
+            publisher.poll(1)
+            if publisher.connection_problem:
+                break
+        assert (
+            publisher.connection_problem == f"{endpoint}: nobody answers; is the server running, is the address right?"
+        )
+
+
+def test_curve_keys_are_not_in_a_repr_and_a_wrong_server_key_is_explained(
+    spool: MemorySpool, clock: Clock, context: zmq.Context[Socket]
+) -> None:
+    server_public, server_secret = zmq.curve_keypair()
+    socket = context.socket(zmq.ROUTER)
+    socket.linger = 0
+    socket.curve_server = True
+    socket.curve_secretkey = server_secret
+    socket.bind("tcp://127.0.0.1:*")
+    endpoint = socket.get_string(zmq.LAST_ENDPOINT)
+    public, secret = (half.decode() for half in zmq.curve_keypair())
+    other_public, _ = zmq.curve_keypair()
+    settings = PublisherSettings(reconnect_s=0.01, reconnect_most_s=0.02)
+    for server_key, connects in ((server_public, True), (other_public, False)):
+        keys = CurveClientKeys(public=public, secret=secret, server_public=server_key.decode())
+        assert secret not in repr(keys)
+        with Publisher(
+            endpoint,
+            spool=spool,
+            hello=lambda: HELLO,
+            heartbeat=heartbeat,
+            monotonic_s=clock,
+            settings=settings,
+            curve=keys,
+        ) as publisher:
+            for _ in range(500):
+                publisher.poll(1)
+                if publisher.connected or publisher.connection_problem:
+                    break
+            assert publisher.connected is connects
+    socket.close()
