@@ -101,6 +101,7 @@ def create_app(
         description=f"Gunshot incidents, the nodes that heard them, and the health of the server. {ALERT_NOTICE}",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.add_middleware(SecurityHeaders)
     add_problem_handlers(app)
@@ -141,7 +142,7 @@ def create_app(
         until: _Instant = None,
         wanted: _Format = None,
     ) -> Response:
-        """Return each incident at its latest revision; `since` (inclusive), `until` (exclusive) bound the first shot."""
+        """Return each incident at its latest revision; `since` (inclusive) and `until` (exclusive) bound its start."""
         since_ns, until_ns = _instant(since, "since"), _instant(until, "until")
         geojson_frame = geodetic() if _wants_geojson(request, wanted) else None
         found = history.incidents(limit=limit + 1, offset=offset, since_ns=since_ns, until_ns=until_ns)

@@ -1,0 +1,52 @@
+"""Ask an ASGI app without a socket. An exception inside the app fails the test; it is not turned into a 500."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import alert_samples
+import httpx
+from fastapi import FastAPI
+
+from fusion_server.api import LiveFeed, Mode, create_app
+from fusion_server.health import CheckStatus
+from fusion_server.history import History
+from shotline.geodesy import LocalFrame
+
+__all__ = ["NOW_NS", "ask", "sample_app"]
+
+NOW_NS = alert_samples.EPOCH_NS + 3_600_000_000_000
+
+
+def sample_app(
+    history: History,
+    *,
+    frame: LocalFrame | None = alert_samples.FRAME,
+    status: CheckStatus = CheckStatus.OK,
+    live: LiveFeed | None = None,
+    mode: Mode = Mode.LIVE,
+    heartbeat_s: float = 5.0,
+) -> FastAPI:
+    """Return the app over a history and the nine roofs."""
+    return create_app(
+        history=history,
+        registry=alert_samples.registry(),
+        frame=frame,
+        health=lambda: alert_samples.health(status),
+        live=live or LiveFeed(),
+        mode=mode,
+        heartbeat_s=heartbeat_s,
+        now_ns=lambda: NOW_NS,
+    )
+
+
+def ask(app: FastAPI, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> httpx.Response:
+    """Return the answer to one request."""
+
+    async def request() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shotline.test") as client:
+            return await client.request(method, path, headers=headers)
+
+    return asyncio.run(request())
