@@ -8,6 +8,7 @@ import { ShotMap, WORDS, nodeShape } from "./map.js";
 const PAGE = 100;
 const NODES_EVERY_MS = 5000;
 const MAP_INCIDENTS = 50;
+const STORY_AFTER_MS = 120;
 const find = (id) => document.getElementById(id);
 
 const state = {
@@ -19,10 +20,29 @@ const state = {
   mode: "live",
   offset_ms: 0,
   heard_utc: "",
+  moved: false,
+  storyTimer: 0,
 };
+
+const quietly = (work) => () => work().catch((error) => console.warn(error.message));
 
 const map = new ShotMap(find("map"), { onSelect: (id) => select(id, { byHand: true }) });
 const detail = new Detail(find("detail"));
+
+// --- drawing: once a frame, however much comes ---------------------------------------------------------------------
+
+const dirty = new Set();
+
+function draw(...parts) {
+  if (dirty.size === 0) requestAnimationFrame(drawNow);
+  parts.forEach((part) => dirty.add(part));
+}
+
+function drawNow() {
+  const parts = [...dirty];
+  dirty.clear();
+  parts.forEach((part) => part());
+}
 
 // --- incidents ---------------------------------------------------------------------------------------------------
 
@@ -47,40 +67,43 @@ function arrive(incident) {
   }
   if (find("follow").checked && isNew) select(state.order[0]);
   else if (incident.id === state.selected) select(incident.id);
-  drawList();
-  drawMap();
+  else draw(drawList, drawMap);
 }
 
 async function reload() {
   const page = await read(`/incidents?limit=${PAGE}`);
   page.incidents.forEach(take);
   find("more").hidden = !page.next;
-  if (!state.incidents.has(state.selected) && state.order.length) select(state.order[0]);
-  else if (state.selected) select(state.selected);
-  drawList();
-  drawMap();
+  const wanted = state.incidents.has(state.selected) ? state.selected : state.order[0];
+  if (wanted) select(wanted);
+  else draw(drawList, drawMap);
 }
 
 async function older() {
   const page = await read(`/incidents?limit=${PAGE}&offset=${state.order.length}`);
   page.incidents.forEach(take);
   find("more").hidden = !page.next;
-  drawList();
+  draw(drawList);
 }
 
-async function select(id, { byHand = false } = {}) {
-  if (byHand) find("follow").checked = id === state.order[0] && find("follow").checked;
+function select(id, { byHand = false } = {}) {
+  if (byHand && id !== state.order[0]) find("follow").checked = false;
   if (state.selected !== id) state.story = null;
   state.selected = id;
+  draw(drawList, drawMap, drawDetail);
+  clearTimeout(state.storyTimer);
+  state.storyTimer = setTimeout(quietly(refreshStory), state.story ? 0 : STORY_AFTER_MS);
+}
+
+async function refreshStory() {
+  const id = state.selected;
+  if (!id) return;
   history.replaceState(null, "", `#incident=${encodeURIComponent(id)}`);
-  drawList();
-  drawMap();
-  drawDetail();
-  const story = await read(`/incidents/${encodeURIComponent(id)}`).catch(() => null);
-  if (state.selected === id && story) {
-    state.story = story;
-    drawDetail();
-  }
+  const story = await read(`/incidents/${encodeURIComponent(id)}`);
+  const outdated = state.selected !== id || story.revisions.length < (state.story?.revisions.length ?? 0);
+  if (outdated || JSON.stringify(story) === JSON.stringify(state.story)) return;
+  state.story = story;
+  draw(drawDetail);
 }
 
 function drawList() {
@@ -99,7 +122,9 @@ function drawList() {
   const list = find("incidents");
   const focused = document.activeElement?.closest?.("#incidents button")?.dataset.incident;
   list.replaceChildren(...rows);
-  if (focused) list.querySelector(`button[data-incident="${CSS.escape(focused)}"]`)?.focus();
+  const focus = state.moved ? state.selected : focused;
+  state.moved = false;
+  if (focus) list.querySelector(`button[data-incident="${CSS.escape(focus)}"]`)?.focus();
   find("none").hidden = rows.length > 0;
   find("list-title").textContent = rows.length ? `Incidents (${rows.length})` : "Incidents";
   drawAges();
@@ -111,8 +136,8 @@ function moveInList(event) {
   event.preventDefault();
   const next = state.order[state.order.indexOf(state.selected) + step];
   if (!next) return;
+  state.moved = true;
   select(next, { byHand: true });
-  find("incidents").querySelector('[aria-current="true"]')?.focus();
 }
 
 const drawDetail = () => detail.show(state.incidents.get(state.selected), state.nodes, state.story);
@@ -134,10 +159,8 @@ async function refreshNodes() {
   const changed = before !== JSON.stringify(state.nodes.map((node) => [node.node, node.silent, node.x_m, node.y_m]));
   drawNodes();
   drawHealth(health);
-  if (changed) {
-    drawMap();
-    drawDetail();
-  }
+  if (changed) draw(drawMap, drawDetail);
+  await refreshStory();
 }
 
 function drawNodes() {
@@ -226,8 +249,6 @@ function drawLegend() {
 }
 
 // --- begin -------------------------------------------------------------------------------------------------------
-
-const quietly = (work) => () => work().catch((error) => console.warn(error.message));
 
 drawLegend();
 find("zoom-in").addEventListener("click", () => map.zoom(1.5));

@@ -152,7 +152,7 @@ def test_a_new_incident_appears_by_itself_and_is_announced(browser: Browser, ser
     assert "New incident: 1 shot at 00:50:28 UTC, 95 percent within 6.2 m." in _text(browser, "#announce")
     served.add(incident(1, revision=2, x_m=93.0, y_m=44.0))
     _wait_selected(browser, incident(1, revision=2))
-    assert "moved 5.0 m" in _text(browser, "#detail")
+    browser.wait_for("document.getElementById('detail').textContent.includes('moved 5.0 m')")
     assert _count(browser, "#incidents li") == 1
     assert "revised" in _text(browser, "#incidents .badge")
 
@@ -169,7 +169,7 @@ def test_the_keyboard_is_enough(browser: Browser, served: Served) -> None:
     _wait_selected(browser, incident(1))
     browser.press("ArrowUp")
     _wait_selected(browser, incident(2))
-    assert browser.evaluate("location.hash") == f"#incident={incident(2).id}"
+    browser.wait_for(f"location.hash == '#incident={incident(2).id}'")
     browser.evaluate("document.getElementById('map').focus()")
     wide = _text(browser, ".scale text")
     browser.press("Enter")
