@@ -1,0 +1,303 @@
+"""A dataset through the system's own code, in process: node pipeline, fusion engine, event time. Same in, same out.
+
+Nothing here waits or asks for the time. Detections reach the engine in the order and at the event time at which a
+server would have had them; event time advances on a fixed grid. Work is spread over processes by recording and by
+scene, and put together in the order of the dataset, so the number of processes changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from shotline_recordings.dataset import Dataset, Recording, Scene
+
+from fusion_server.engine import FusionEngine
+from fusion_server.registry import Registry
+from sensor_node.app import FileSource, NodeApp, NodeProfile
+from shotline.domain import ClockState, Incident
+from shotline.errors import DatasetError
+from shotline.messages import Detection
+from shotline.records import IncidentRecord, incident_record
+from shotline.timebase import parse_utc
+from shotline.units import ns_from_seconds
+
+__all__ = [
+    "RETRACTED",
+    "Heard",
+    "ReplaySettings",
+    "SceneRun",
+    "Source",
+    "fuse",
+    "hear",
+    "in_parallel",
+    "latest_revisions",
+    "node_app",
+    "replay_dataset",
+    "require_source",
+]
+
+RETRACTED = "retracted"
+"""State of an incident that a later revision took back."""
+
+
+class Source(StrEnum):
+    """What of a dataset is replayed."""
+
+    AUDIO = "audio"
+    """Sound, through the node's pipeline, then through fusion."""
+    PULSES = "pulses"
+    """Recorded detections in order of arrival, through fusion."""
+    DETECTIONS = "detections"
+    """Recorded detections in the order of their file, through fusion."""
+    TUPLES = "tuples"
+    """Detections that somebody grouped into shots, through the locator alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySettings:
+    """How event time goes forward.
+
+    Parameters
+    ----------
+    step_s : float
+        Between two looks at what has arrived; more than 0.
+    quiet_s : float
+        After so long without a detection nothing can be pending, and the rest of a pause is skipped.
+    """
+
+    step_s: float = 0.25
+    quiet_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A detection, and the event time from which on the server can have it."""
+
+    available_ns: int
+    detection: Detection
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRun:
+    """What came of one scene.
+
+    Parameters
+    ----------
+    scene : str
+    revisions : tuple[IncidentRecord, ...]
+        Every revision of every incident, in the order of their conclusion.
+    dispositions : dict[str, int]
+        How many detections the engine fused, and how many it could not use, by reason.
+    heard : tuple[Detection, ...]
+        What the nodes reported, in the order in which they did; empty unless sound was replayed.
+    """
+
+    scene: str
+    revisions: tuple[IncidentRecord, ...]
+    dispositions: dict[str, int] = field(default_factory=dict)
+    heard: tuple[Detection, ...] = ()
+
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def in_parallel(work: Callable[[_Item], _Result], items: Sequence[_Item], *, jobs: int) -> Iterator[_Result]:
+    """Yield the result of each item, in order, worked out by so many processes."""
+    if jobs == 1 or len(items) < 2:
+        yield from map(work, items)
+        return
+    from joblib import Parallel, delayed
+
+    yield from Parallel(n_jobs=min(jobs, len(items)), return_as="generator")(delayed(work)(item) for item in items)
+
+
+def require_source(dataset: Dataset, source: Source) -> None:
+    """Refuse a dataset that has nothing of what is to be replayed.
+
+    Raises
+    ------
+    DatasetError
+        Says what it does have.
+    """
+    counts = {
+        Source.AUDIO: sum(len(scene.recordings) for scene in dataset.scenes),
+        Source.PULSES: sum(len(scene.detections) for scene in dataset.scenes),
+        Source.TUPLES: sum(len(scene.pulse_sets) for scene in dataset.scenes),
+    }
+    counts[Source.DETECTIONS] = counts[Source.PULSES]
+    if not counts[source]:
+        there = ", ".join(kind.value for kind in Source if counts[kind]) or "nothing that can be replayed"
+        raise DatasetError(
+            f"dataset '{dataset.name}' has no {_WORDS[source]} in {len(dataset.scenes)} scenes; it has: {there}",
+            field="--from",
+        )
+
+
+_WORDS = {
+    Source.AUDIO: "sound files",
+    Source.PULSES: "recorded detections",
+    Source.DETECTIONS: "recorded detections",
+    Source.TUPLES: "pulse sets (detections grouped into shots)",
+}
+
+
+def node_app(recording: Recording) -> NodeApp:
+    """Return the node's own application for one recording, as `shotline node run` would make it."""
+    timed = recording.clock_state is not ClockState.UNTIMED
+    return NodeApp(
+        NodeProfile(node=recording.node, full_scale_db_spl=recording.full_scale_db_spl),
+        [
+            FileSource(
+                path=recording.path,
+                start_time_ns=recording.start_time_ns if timed else None,
+                clock_state=recording.clock_state,
+                sigma_ns=recording.clock_sigma_ns,
+            )
+        ],
+    )
+
+
+def hear(recording: Recording) -> list[Heard]:
+    """Return what a node makes of one recording, each detection with the event time at which the node emits it.
+
+    That is the end of the block of sound after which the node's pipeline has the whole frame of the onset.
+    """
+    app = node_app(recording)
+    return [
+        Heard(max(app.event_time_ns, detection.arrival_time_ns), detection)
+        for detections in app.detections(lambda _: True)
+        for detection in detections
+    ]
+
+
+def fuse(scene: Scene, heard: Iterable[Heard], settings: ReplaySettings | None = None) -> SceneRun:
+    """Feed a scene's detections to a fusion engine as event time passes.
+
+    Parameters
+    ----------
+    scene : Scene
+    heard : iterable of Heard
+        In the order in which the server gets them.
+    settings : ReplaySettings, optional
+    """
+    settings = settings or ReplaySettings()
+    step_ns, quiet_ns = ns_from_seconds(settings.step_s), ns_from_seconds(settings.quiet_s)
+    engine = FusionEngine(registry=Registry(scene.sites), weather=scene.weather)
+    records: list[IncidentRecord] = []
+    dispositions: Counter[str] = Counter()
+    waiting = list(heard)
+    now_ns, quiet_from_ns, given = 0, -quiet_ns, 0
+
+    def keep(incidents: Iterable[Incident]) -> None:
+        records.extend(incident_record(item, scene.frame, scene=scene.name) for item in incidents)
+
+    while given < len(waiting) or (waiting and now_ns < quiet_from_ns + quiet_ns):
+        if now_ns >= quiet_from_ns + quiet_ns:
+            # Nothing is pending: on to the next instant of the grid at which there is something.
+            now_ns = max(now_ns, waiting[given].available_ns // step_ns * step_ns)
+            keep(engine.advance_to(now_ns))
+        now_ns += step_ns
+        while given < len(waiting) and waiting[given].available_ns <= now_ns:
+            dispositions[engine.add(waiting[given].detection).value] += 1
+            quiet_from_ns = now_ns
+            given += 1
+        keep(engine.advance_to(now_ns))
+    keep(engine.finish())
+    return SceneRun(scene.name, tuple(records), dict(sorted(dispositions.items())))
+
+
+def replay_dataset(
+    dataset: Dataset,
+    source: Source,
+    *,
+    settings: ReplaySettings | None = None,
+    jobs: int = 1,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> list[SceneRun]:
+    """Replay a dataset through fusion.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    source : Source
+        Not `Source.TUPLES`; that is `shotline_replay.tuples`.
+    settings : ReplaySettings, optional
+    jobs : int
+        Processes to spread the work over; the result is the same.
+    progress : callable (what, done, of_how_many)
+        Called as the work goes on.
+
+    Raises
+    ------
+    DatasetError
+        The dataset has nothing of the kind.
+    AudioError
+        A sound file is broken: names it.
+    """
+    require_source(dataset, source)
+    scenes = dataset.scenes
+    if source is Source.AUDIO:
+        by_scene = _hear_all(scenes, jobs=jobs, progress=progress)
+    elif source is Source.PULSES:
+        by_scene = [_in_order_of_arrival(scene.detections) for scene in scenes]
+    else:
+        by_scene = [_in_recorded_order(scene.detections) for scene in scenes]
+    runs: list[SceneRun] = []
+    work = [(scene, heard, settings) for scene, heard in zip(scenes, by_scene, strict=True)]
+    for run in in_parallel(_fuse_one, work, jobs=jobs):
+        heard = by_scene[len(runs)] if source is Source.AUDIO else []
+        runs.append(SceneRun(run.scene, run.revisions, run.dispositions, tuple(item.detection for item in heard)))
+        progress("fuse", len(runs), len(work))
+    return runs
+
+
+def latest_revisions(revisions: Iterable[IncidentRecord]) -> list[IncidentRecord]:
+    """Return the last revision of each incident: those that stand first, then those taken back, each by time."""
+    latest: dict[tuple[str, str], IncidentRecord] = {}
+    for item in revisions:
+        known = latest.get((item.scene, item.id))
+        if known is None or known.revision <= item.revision:
+            latest[item.scene, item.id] = item
+    scenes = {scene: index for index, scene in enumerate(dict.fromkeys(scene for scene, _ in latest))}
+    return sorted(
+        latest.values(),
+        key=lambda item: (item.state == RETRACTED, scenes[item.scene], parse_utc(item.time_utc), item.id),
+    )
+
+
+def _fuse_one(work: tuple[Scene, list[Heard], ReplaySettings | None]) -> SceneRun:
+    scene, heard, settings = work
+    return fuse(scene, heard, settings)
+
+
+def _hear_all(scenes: Sequence[Scene], *, jobs: int, progress: Callable[[str, int, int], None]) -> list[list[Heard]]:
+    recordings = [recording for scene in scenes for recording in scene.recordings]
+    results: list[list[Heard]] = []
+    for result in in_parallel(hear, recordings, jobs=jobs):
+        results.append(result)
+        progress("hear", len(results), len(recordings))
+    by_scene: list[list[Heard]] = []
+    remaining = iter(results)
+    for scene in scenes:
+        mine = [item for _, part in zip(scene.recordings, remaining, strict=False) for item in part]
+        by_scene.append(sorted(mine, key=lambda item: (item.available_ns, item.detection.uid)))
+    return by_scene
+
+
+def _in_order_of_arrival(detections: Iterable[Detection]) -> list[Heard]:
+    ordered = sorted(detections, key=lambda item: (item.arrival_time_ns, item.uid))
+    return [Heard(item.arrival_time_ns, item) for item in ordered]
+
+
+def _in_recorded_order(detections: Iterable[Detection]) -> list[Heard]:
+    """As the file has them; one that is recorded after a later sound reached the server after it."""
+    heard: list[Heard] = []
+    for item in detections:
+        available_ns = max(item.arrival_time_ns, heard[-1].available_ns if heard else 0)
+        heard.append(Heard(available_ns, item))
+    return heard
