@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
@@ -41,7 +41,7 @@ from fusion_server.health import (
 from fusion_server.history import History
 from fusion_server.http_server import HttpServer
 from fusion_server.receiver import CurveServerKeys, Intake, Receiver
-from shotline.domain import DetectionId, Incident
+from shotline.domain import DetectionId, Incident, IncidentState
 from shotline.errors import InputError, StorageError, TransportError
 from shotline.messages import Detection
 from shotline.records import IncidentRecord, incident_record
@@ -54,8 +54,7 @@ __all__ = ["Engine", "ServerApp", "load_curve_keys"]
 
 _LOOP_MS = 20
 _REBUILD_NS = 120 * NS_PER_S
-_REBUILD_STEP_NS = NS_PER_S // 20
-_REBUILD_FINE_NS = 15 * NS_PER_S
+_RETRACTED = IncidentState.RETRACTED.value
 _WHATEVER_THE_TIME = (Disposition.NO_SITE, Disposition.UNTIMED)
 _MOST_UNSAVED = 10_000
 _MOST_REMEMBERED = 10_000
@@ -63,6 +62,10 @@ _MOST_REMEMBERED = 10_000
 
 class Engine(Protocol):
     """The part of `fusion_server.engine.FusionEngine` that the loop drives."""
+
+    def restore(self, records: Iterable[IncidentRecord]) -> None:
+        """Take over incidents told before a restart."""
+        ...
 
     def add(self, detection: Detection) -> Disposition:
         """Take one detection; say what became of it."""
@@ -285,31 +288,22 @@ class ServerApp:
         recent = sorted(self._history.stored(since_ns), key=lambda item: item.received_ns)
         for record in self._history.incidents(limit=_MOST_REMEMBERED, since_ns=since_ns - _REBUILD_NS):
             self._known[record.id] = record
+        self._engine.restore(self._known.values())
         concluded: dict[str, Incident] = {}
         unused: list[tuple[DetectionId, str]] = []
-        event_ns = since_ns
         try:
             for item in recent:
                 came_ns = min(now_ns, self._clock.event_ns(item.received_ns))
-                event_ns = self._replay_to(came_ns, event_ns, concluded)
+                concluded |= {incident.incident_id: incident for incident in self._engine.advance_to(came_ns)}
                 if (why := self._engine.add(item.detection)) in _WHATEVER_THE_TIME:
                     unused.append((item.detection.uid, why.value))
-            self._replay_to(now_ns, event_ns, concluded)
+            concluded |= {incident.incident_id: incident for incident in self._engine.advance_to(now_ns)}
             self._conclude(tuple(concluded.values()))
         except Exception:
             self._fusion_failed("rebuilding from the history")
         self._history.note_dispositions(unused)
         self._unused = {node: Counter(counts) for node, counts in self._history.disposition_counts().items()}
         self._log("started", endpoint=self.endpoint, http=self.http_url, rebuilt_from_detections=len(recent))
-
-    def _replay_to(self, target_ns: int, event_ns: int, concluded: dict[str, Incident]) -> int:
-        """Step event time as the loop would have: finely for as long as a shot may be on its way, then in one go."""
-        fine_until_ns = min(target_ns, event_ns + _REBUILD_FINE_NS)
-        while event_ns < target_ns:
-            event_ns = min(target_ns, event_ns + _REBUILD_STEP_NS) if event_ns < fine_until_ns else target_ns
-            for incident in self._engine.advance_to(event_ns):
-                concluded[incident.incident_id] = incident
-        return event_ns
 
     def _fuse(self, fresh: Sequence[Detection]) -> None:
         unused: list[tuple[Detection, Disposition]] = []
@@ -359,17 +353,16 @@ class ServerApp:
     def _renumbered(self, record: IncidentRecord) -> IncidentRecord | None:
         """Return the record as the next revision of what is known under its id; None when it says nothing new.
 
-        After a restart the engine counts from 1 again, while the history goes on.
+        After a restart the engine concludes again what it had concluded before, and counts on.
         """
         known = self._known.get(record.id)
         if known is None:
             return record
+        changed_its_mind = (record.state == _RETRACTED) != (known.state == _RETRACTED)
         same = msgspec.structs.replace(record, revision=known.revision, state=known.state, as_of_utc=known.as_of_utc)
-        if same == known:
+        if same == known and not changed_its_mind:
             return None
-        if record.revision > known.revision:
-            return record
-        return msgspec.structs.replace(record, revision=known.revision + 1, state="revised")
+        return msgspec.structs.replace(record, revision=known.revision + 1)
 
     def _remember(self, record: IncidentRecord) -> None:
         self._known.pop(record.id, None)

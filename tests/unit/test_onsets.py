@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -64,7 +65,9 @@ def test_one_blast_in_noise_is_one_onset_at_every_rate(rate_hz: int) -> None:
     # The step passes the band-pass within half a period of its upper edge (4 kHz) or half a sample (8 kHz).
     assert times_s(found, rate_hz) == [pytest.approx(0.5, abs=0.00008)]
     assert found[0].step_db > 20.0
-    assert found[0].noise_rms == pytest.approx(NOISE_RMS, rel=0.7)
+    # White noise keeps the share of its band; the median of a hop's energy and its seed are a little low.
+    band_rms = NOISE_RMS * math.sqrt((min(4_000.0, 0.4 * rate_hz) - 250.0) / (rate_hz / 2))
+    assert found[0].noise_rms == pytest.approx(band_rms, rel=0.3)
 
 
 @pytest.mark.parametrize("rate_hz", [12_000, 48_000])
