@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from shotline.errors import AudioError
 __all__ = ["AudioInfo", "boot_for_file", "inspect_audio", "read_blocks"]
 
 _CHUNK_BYTES = 1 << 20
+_CUT_DATA = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+_STREAMED_BYTES = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder writes that does not know the length yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,10 @@ def _open(path: Path, channel: int | None) -> soundfile.SoundFile:
 def _problem(file: soundfile.SoundFile, channel: int | None) -> str:
     if file.format not in ("WAV", "WAVEX", "FLAC", "RF64"):
         return f"a {file.format} file, expected WAV or FLAC; convert it"
+    cut = _CUT_DATA.search(file.extra_info)
+    if cut and int(cut[1]) not in _STREAMED_BYTES:
+        promised = file.frames * int(cut[1]) // max(int(cut[2]), 1)
+        return f"holds {file.frames} samples, its header promises {promised}; copy it again from the recorder"
     if not file.frames:
         return "holds no samples; copy it again from the recorder"
     if channel is None and file.channels > 1:

@@ -80,9 +80,9 @@ class ImpulseRules:
     `ImpulseKind.OTHER_IMPULSE`. Its answer is soft evidence for the fusion of many nodes, not a gate.
     """
 
-    _INTERCEPT = -0.62
-    _WEIGHTS = (0.08, 0.80, -0.81, 0.46, 0.47, 2.24)
-    _FLOOR = 0.05
+    INTERCEPT = -0.62
+    WEIGHTS = (0.08, 0.81, -0.86, 0.44, 0.45, 2.32)
+    FLOOR = 0.05
 
     @property
     def model_id(self) -> str:
@@ -96,11 +96,11 @@ class ImpulseRules:
 
     def probabilities(self, frame: ImpulseFrame) -> tuple[float, ...]:
         """Return one probability per `ImpulseKind`, in its order."""
-        score = self._INTERCEPT + math.fsum(
-            weight * value for weight, value in zip(self._WEIGHTS, rule_inputs(frame.features), strict=True)
+        score = self.INTERCEPT + math.fsum(
+            weight * value for weight, value in zip(self.WEIGHTS, rule_inputs(frame.features), strict=True)
         )
         logistic = 1.0 / (1.0 + math.exp(-min(max(score, -30.0), 30.0)))
-        gunshot = self._FLOOR + (1.0 - 2.0 * self._FLOOR) * logistic
+        gunshot = self.FLOOR + (1.0 - 2.0 * self.FLOOR) * logistic
         share = {ImpulseKind.GUNSHOT: gunshot, ImpulseKind.OTHER_IMPULSE: 1.0 - gunshot}
         return tuple(share.get(kind, 0.0) for kind in ImpulseKind)
 

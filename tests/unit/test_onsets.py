@@ -67,7 +67,7 @@ def test_one_blast_in_noise_is_one_onset_at_every_rate(rate_hz: int) -> None:
     assert found[0].step_db > 20.0
     # White noise keeps the share of its band; the median of a hop's energy and its seed are a little low.
     band_rms = NOISE_RMS * math.sqrt((min(4_000.0, 0.4 * rate_hz) - 250.0) / (rate_hz / 2))
-    assert found[0].noise_rms == pytest.approx(band_rms, rel=0.3)
+    assert found[0].noise_rms == pytest.approx(band_rms, rel=0.35)
 
 
 @pytest.mark.parametrize("rate_hz", [12_000, 48_000])
