@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, MaxLen, MinLen
-from pydantic import AfterValidator, BaseModel, Field, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, Field, model_validator
 
 from fusion_server.registry import Registry
 from shotline.atmosphere import Weather, WeatherTimeline
@@ -32,7 +29,6 @@ __all__ = [
     "WeatherSection",
     "WebhookSinkSection",
     "load_server_config",
-    "reference_markdown",
 ]
 
 _NODE_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$"
@@ -367,67 +363,6 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
     return config.model_copy(
         update={"server": server.model_copy(update={"database": database, "curve_secret_file": key}), "sinks": sinks}
     )
-
-
-_TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
-    ("[server]", ServerSection),
-    ("[http]", HttpSection),
-    ("[frame]", FrameSection),
-    ("[weather]", WeatherSection),
-    ("[[nodes]]", NodeSection),
-    ('[[sinks]] kind = "console"', ConsoleSinkSection),
-    ('[[sinks]] kind = "jsonl"', JsonlSinkSection),
-    ('[[sinks]] kind = "webhook"', WebhookSinkSection),
-    ('[clock] kind = "system"', SystemClockSection),
-    ('[clock] kind = "replay"', ReplayClockSection),
-)
-
-
-def reference_markdown() -> str:
-    """Return the reference of every key as Markdown, from the models themselves."""
-    parts = []
-    for heading, model in _TABLES:
-        rows = [
-            f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {_range(field)} | {field.description} |"
-            for name, field in model.model_fields.items()
-        ]
-        table = ["| key | type | default | range | what |", "|---|---|---|---|---|", *rows]
-        parts.append("\n".join([f"### `{heading}`", "", (model.__doc__ or "").strip(), "", *table]))
-    return "\n\n".join(parts) + "\n"
-
-
-def _kind(annotation: object) -> str:
-    if get_origin(annotation) in (Union, UnionType):
-        return next(_kind(part) for part in get_args(annotation) if part is not type(None))
-    if get_origin(annotation) is Literal:
-        return "text"
-    names: dict[object, str] = {str: "text", float: "number", int: "integer", bool: "true or false"}
-    return names[annotation]
-
-
-def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
-    value = field.default
-    return "absent" if value is None else f"`{str(value).lower() if isinstance(value, bool) else value}`"
-
-
-def _range(field: FieldInfo) -> str:
-    words = []
-    for rule in field.metadata:
-        if isinstance(rule, Gt):
-            words.append(f"> {rule.gt}")
-        elif isinstance(rule, Ge):
-            words.append(f">= {rule.ge}")
-        elif isinstance(rule, Le):
-            words.append(f"<= {rule.le}")
-        elif isinstance(rule, MinLen) and rule.min_length > 1:
-            words.append(f">= {rule.min_length} characters")
-        elif isinstance(rule, MaxLen):
-            words.append(f"<= {rule.max_length} characters")
-        elif pattern := getattr(rule, "pattern", None):
-            words.append(f"`{str(pattern).replace('|', chr(92) + '|')}`")
-    return ", ".join(words)
 
 
 def _list(names: set[str]) -> str:

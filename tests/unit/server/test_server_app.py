@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+import zmq
+from server_samples import EPOCH_NS, SECOND_NS, detection, heartbeat
+
+from fusion_server.app import ServerApp, load_curve_keys
+from fusion_server.config import ServerConfig
+from fusion_server.engine import Disposition
+from fusion_server.history import History
+from fusion_server.selfcheck import check_configuration
+from shotline.atmosphere import speed_of_sound_mps
+from shotline.config import parse_config
+from shotline.domain import ClockState, Incident
+from shotline.errors import InputError, StorageError, TransportError
+from shotline.messages import Ack, Detection, decode, encode
+from shotline.records import IncidentRecord
+
+SITES = {
+    "a": (0.0, 0.0),
+    "b": (400.0, 0.0),
+    "c": (400.0, 400.0),
+    "d": (0.0, 400.0),
+    "e": (200.0, 500.0),
+    "f": (210.0, 20.0),
+}
+SHOT_M = (150.0, 230.0)
+
+
+def config(folder: Path, more: str = "") -> ServerConfig:
+    nodes = "".join(f'[[nodes]]\nid = "{node}"\nx_m = {x}\ny_m = {y}\n' for node, (x, y) in SITES.items())
+    text = (
+        f'[server]\nbind = "tcp://127.0.0.1:0"\ndatabase = "{folder / "history.db"}"\n'
+        f"[http]\nport = 0\nenabled = false\n{nodes}{more}"
+    )
+    return parse_config(text, ServerConfig, source="server.toml")
+
+
+def shot(sequence: int = 0, *, at_ns: int = EPOCH_NS) -> list[Detection]:
+    """Return what each node hears of a shot."""
+    speed_mps = speed_of_sound_mps(15.0)
+    return [
+        detection(
+            sequence,
+            node=node,
+            arrival_time_ns=at_ns + round(math.dist(SHOT_M, xy) / speed_mps * SECOND_NS),
+        )
+        for node, xy in SITES.items()
+    ]
+
+
+class Wall:
+    """A wall clock that goes only when told."""
+
+    def __init__(self) -> None:
+        self.now_ns = EPOCH_NS
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+class Running:
+    """A server under test with a node's socket connected to it."""
+
+    def __init__(self, app: ServerApp, wall: Wall, alerts: io.StringIO, log: io.StringIO) -> None:
+        self.app, self.wall, self.alerts, self.log = app, wall, alerts, log
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.linger = 0
+        self._socket.connect(app.endpoint)
+
+    def send(self, detections: Iterable[Detection]) -> None:
+        """Send, and let the server go round until all is acknowledged."""
+        owed = {item.uid for item in detections}
+        for item in detections:
+            self._socket.send(encode(item))
+        for _ in range(2_000):
+            self.app.step(5)
+            while self._socket.poll(0):
+                message = decode(self._socket.recv())
+                if isinstance(message, Ack):
+                    owed = {uid for uid in owed if uid.boot != message.boot or uid.sequence not in message.sequences}
+            if not owed:
+                return
+        raise AssertionError(f"not acknowledged: {owed}")
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the wall clock go on in steps of 0.1 s."""
+        for _ in range(round(seconds * 10)):
+            self.wall.now_ns += SECOND_NS // 10
+            self.app.step(0)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        self._context.term()
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        """Return what was logged under a name."""
+        lines = [json.loads(line) for line in self.log.getvalue().splitlines()]
+        return [line for line in lines if line["event"] == name]
+
+
+@pytest.fixture
+def wall() -> Wall:
+    return Wall()
+
+
+@contextmanager
+def running(settings: ServerConfig, wall: Wall, new_engine: object = None) -> Iterator[Running]:
+    alerts, log = io.StringIO(), io.StringIO()
+    app = ServerApp(settings, alerts_to=alerts, log_to=log, now_ns=wall, new_engine=new_engine)  # type: ignore[arg-type]
+    with app:
+        run = Running(app, wall, alerts, log)
+        try:
+            yield run
+        finally:
+            run.close()
+
+
+@pytest.fixture
+def server(tmp_path: Path, wall: Wall) -> Iterator[Running]:
+    with running(config(tmp_path), wall) as run:
+        yield run
+
+
+def test_a_shot_heard_by_six_nodes_is_located_kept_and_told(server: Running) -> None:
+    server.send(shot())
+    server.pass_time(4.0)
+    (record,) = server.app.history.incidents()
+    # The arrivals are exact to 1 ns, so what is left is the rounding of records to millimetres and of the model.
+    assert math.dist((record.x_m, record.y_m), SHOT_M) < 0.05
+    assert record.rounds == 1
+    server.app.close()
+    assert record.id in server.alerts.getvalue()
+    assert server.events("incident")[0]["id"] == record.id
+
+
+def test_a_restart_neither_forgets_nor_tells_twice(tmp_path: Path, wall: Wall) -> None:
+    with running(config(tmp_path), wall) as run:
+        run.send(shot()[:5])
+        run.pass_time(4.0)
+        before = run.app.history.incidents()
+    with running(config(tmp_path), wall) as run:
+        run.pass_time(4.0)
+        assert run.app.history.incidents() == before
+        assert run.events("incident") == []
+        assert run.events("started")[0]["rebuilt_from_detections"] == 5
+        run.send([shot()[5]])
+        run.pass_time(4.0)
+        (after,) = run.app.history.incidents()
+        revisions = [record.revision for record in run.app.history.incident_revisions(after.id)]
+        assert after.id == before[0].id
+        assert revisions == list(range(1, len(revisions) + 1))
+
+
+def test_detections_that_cannot_be_used_are_kept_and_shown(server: Running) -> None:
+    stray = detection(0, node="stray")
+    untimed = detection(1, node="a", clock_state=ClockState.UNTIMED)
+    late = detection(2, node="b", arrival_time_ns=EPOCH_NS - 3_600 * SECOND_NS)
+    server.pass_time(1.0)
+    server.send([stray, untimed, late])
+    assert server.app.history.counts().detections == 3
+    assert server.app.history.disposition_counts() == {
+        "a": {"untimed": 1},
+        "b": {"too_late": 1},
+        "stray": {"no_site": 1},
+    }
+    checks = {check.name: check for check in server.app.health().checks}
+    assert checks["sites"].message.startswith(
+        "1 nodes have no site, their detections are kept but not used: stray (1 det"
+    )
+
+
+def test_health_covers_every_part(server: Running) -> None:
+    server.send(shot())
+    report = server.app.health()
+    names = [check.name for check in report.checks]
+    assert names == [
+        "store", "receiver", "fusion", "nodes", "sites", "clocks", "rejects", "sinks", "disk", "event_clock",
+    ]  # fmt: skip
+    assert {check.name for check in report.checks if check.status != "ok"} == set()
+    assert json.loads(json.dumps(report.as_json()))["status"] == "ok"
+
+
+class Stubborn:
+    """An engine that fails on the first detection it is given."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        Stubborn.made += 1
+
+    def restore(self, records: Iterable[IncidentRecord]) -> None: ...
+
+    def add(self, detection: Detection) -> Disposition:  # noqa: ARG002
+        raise ZeroDivisionError("a corner that nobody thought of")
+
+    def advance_to(self, now_ns: int) -> tuple[Incident, ...]:  # noqa: ARG002
+        return ()
+
+
+def test_a_failure_of_fusion_is_loud_and_does_not_stop_the_server(tmp_path: Path, wall: Wall) -> None:
+    with running(config(tmp_path), wall, Stubborn) as run:
+        made = Stubborn.made
+        run.send([detection(0)])
+        run.send([detection(1)])
+        assert run.app.history.counts().detections == 2
+        checks = {check.name: check for check in run.app.health().checks}
+        assert checks["fusion"].status == "fail"
+        assert (
+            "failed 2 times and was started afresh, last ZeroDivisionError: a corner that" in checks["fusion"].message
+        )
+        assert Stubborn.made == made + 2
+        assert len(run.events("fusion_failed")) == 1
+
+
+def test_an_incident_that_cannot_be_kept_is_told_and_kept_later(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> bool:
+        raise StorageError("the disk is full")
+
+    server.send(shot())
+    with monkeypatch.context() as patch:
+        patch.setattr(server.app.history, "append_incident", full)
+        server.pass_time(4.0)
+        assert server.events("incident")
+        checks = {check.name: check for check in server.app.health().checks}
+        assert checks["store"].status == "fail"
+        assert server.app.history.incidents() == []
+    server.pass_time(0.1)
+    assert len(server.app.history.incidents()) == 1
+    assert server.app.health().checks[0].status == "ok"
+
+
+def test_a_replay_clock_makes_event_time_recorded_time_and_marks_it(tmp_path: Path) -> None:
+    wall = Wall()
+    wall.now_ns = EPOCH_NS + 7 * 365 * 86_400 * SECOND_NS
+    clock = (
+        '[clock]\nkind = "replay"\nevent_epoch_utc = "2018-12-19T00:49:26Z"\n'
+        'wall_epoch_utc = "2025-12-17T00:49:26Z"\nfactor = 2.0\nscene = "FP1"\n'
+    )
+    with running(config(tmp_path, clock), wall) as run:
+        run.send(shot())
+        run.pass_time(2.0)
+        (record,) = run.app.history.incidents()
+        assert record.scene == "FP1"
+        assert record.time_utc.startswith("2018-12-19T00:49:26.0")
+        assert "REPLAY" in (run.app.close() or run.alerts.getvalue())
+
+
+def test_the_page_and_the_api_are_served_on_a_free_port(tmp_path: Path, wall: Wall) -> None:
+    settings = config(tmp_path)
+    http = settings.http.model_copy(update={"enabled": True})
+    with running(settings.model_copy(update={"http": http}), wall) as run:
+        run.send(shot())
+        run.pass_time(4.0)
+        ready = run.app.ready()
+        assert ready["endpoint"] == run.app.endpoint
+        assert run.app.http_url is not None
+        assert ready["http"] == run.app.http_url
+        with urllib.request.urlopen(run.app.http_url + "incidents", timeout=10) as answer:
+            page = json.load(answer)
+        assert [item["id"] for item in page["incidents"]] == [record.id for record in run.app.history.incidents()]
+        with urllib.request.urlopen(run.app.http_url + "health", timeout=10) as answer:
+            assert json.load(answer)["status"] == "ok"
+
+
+def test_a_taken_http_port_ends_the_start_cleanly(tmp_path: Path, wall: Wall) -> None:
+    settings = config(tmp_path)
+    with running(settings.model_copy(update={"http": settings.http.model_copy(update={"enabled": True})}), wall) as run:
+        assert run.app.http_url is not None
+        port = int(run.app.http_url.rstrip("/").rpartition(":")[2])
+        second = settings.http.model_copy(update={"enabled": True, "port": port})
+        server = settings.server.model_copy(update={"database": str(tmp_path / "second.db")})
+        app = ServerApp(settings.model_copy(update={"http": second, "server": server}), log_to=io.StringIO())
+        with pytest.raises(
+            TransportError, match=rf"cannot serve HTTP on 127.0.0.1:{port} .*the port is in use; stop what"
+        ):
+            app.__enter__()
+
+
+def test_run_ends_when_told_or_in_time(tmp_path: Path, wall: Wall) -> None:
+    with running(config(tmp_path), wall) as run:
+        run.app.run(for_s=0.0)
+        run.app.stop()
+        run.app.run()
+
+
+def test_the_checks_before_a_start_name_each_obstacle_and_leave_no_trace(tmp_path: Path) -> None:
+    good = config(tmp_path)
+    report = check_configuration(good, now_ns=EPOCH_NS)
+    assert [(check.name, str(check.status)) for check in report.checks] == [
+        ("sites", "ok"), ("store", "ok"), ("receiver", "ok"), ("sinks", "ok"), ("disk", "ok"),
+    ]  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+    more = '[[sinks]]\nkind = "jsonl"\npath = "/nowhere/alerts.jsonl"\n'
+    bad = config(tmp_path / "missing", more)
+    messages = {check.name: check.message for check in check_configuration(bad, now_ns=EPOCH_NS).checks}
+    assert "create its folder" in messages["store"]
+    assert messages["sinks"] == "sink 'jsonl': the folder of /nowhere/alerts.jsonl is not there; create it"
+    with History.open(tmp_path / "history.db") as history:
+        history.store([])
+    store = check_configuration(good, now_ns=EPOCH_NS).checks[1]
+    assert store.message == f"0 detections kept in {tmp_path / 'history.db'}"
+
+
+def test_a_key_file_must_hold_a_secret_that_others_cannot_read(tmp_path: Path) -> None:
+    public, secret = (half.decode() for half in zmq.curve_keypair())
+    path = tmp_path / "server.key_secret"
+    with pytest.raises(InputError, match="cannot read the key"):
+        load_curve_keys(path)
+    path.write_text("metadata\ncurve\n")
+    path.chmod(0o600)
+    with pytest.raises(InputError, match="holds no CURVE key; make one with `shotline keys new`"):
+        load_curve_keys(path)
+    path.write_text(f'metadata\ncurve\n    public-key = "{public}"\n')
+    with pytest.raises(InputError, match="holds only the public key"):
+        load_curve_keys(path)
+    path.write_text(f'metadata\ncurve\n    public-key = "{public}"\n    secret-key = "{secret}"\n')
+    keys = load_curve_keys(path)
+    assert (keys.public, keys.secret) == (public, secret)
+    path.chmod(0o644)
+    with pytest.raises(InputError, match=r"can be read by others .mode 0644.; run: chmod 600") as caught:
+        load_curve_keys(path)
+    assert secret not in str(caught.value)
+
+
+def test_a_node_heard_through_the_app_is_known_to_health(server: Running) -> None:
+    before = {check.name: check for check in server.app.health().checks}["nodes"]
+    assert before.message.startswith("6 of 6 nodes silent: a (never heard), b (never heard)")
+    server._socket.send(encode(msgspec.structs.replace(heartbeat("a"), clock_state=ClockState.UNTIMED)))
+    for _ in range(2_000):
+        server.app.step(5)
+        checks = {check.name: check for check in server.app.health().checks}
+        if checks["clocks"].status != "ok":
+            break
+    assert checks["nodes"].numbers == {"surveyed": 6, "silent": 5}
+    assert checks["clocks"].message.startswith("1 nodes do not know the time")
