@@ -50,33 +50,41 @@ class FusionSettings:
         With nothing new, look again this long after the last arrival: silence is news too.
     moved_m : float
         A fix that moved this far is worth a revision.
+    sure_log_evidence : float
+        A shot with this much evidence is told at once.
+    settled_s : float
+        A weaker shot is told this long after its discharge, when the silence of nodes has been heard too.
     """
 
     lateness_s: float = 10.0
     future_s: float = 2.0
     tick_s: float = 0.2
-    recheck_s: tuple[float, ...] = (1.0, 3.0, 7.0)
+    recheck_s: tuple[float, ...] = (1.0, 2.5, 4.5, 7.0)
     moved_m: float = 1.0
+    sure_log_evidence: float = 5.0
+    settled_s: float = 4.5
     associate: AssociateSettings = field(default_factory=AssociateSettings)
     locate: LocateSettings = field(default_factory=LocateSettings)
     incidents: IncidentSettings = field(default_factory=IncidentSettings)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class _TrackedIncident:
+    identity: str
+    revision: int = 0
+    told: Incident | None = None
+    told_as: tuple[int, float, float, float] | None = None
+    shots: list[Shot] = field(default_factory=list)
+    """What it holds now, or held last."""
+
+
+@dataclass(slots=True, eq=False)
 class _TrackedShot:
     uids: frozenset[DetectionId]
     shot: Shot
     log_evidence: float
     first_arrival_ns: int
-
-
-@dataclass(slots=True)
-class _TrackedIncident:
-    identity: str
-    revision: int
-    shots: list[_TrackedShot]
-    told: Incident | None
-    told_as: tuple[int, float, float, float] | None = None
+    incident: _TrackedIncident | None = None
 
 
 class FusionEngine:
@@ -107,6 +115,7 @@ class FusionEngine:
         self._rechecks: list[int] = []
         self._dirty = False
         self._incidents: list[_TrackedIncident] = []
+        self._shots: list[_TrackedShot] = []
         self._known: dict[DetectionId, IncidentRecord] = {}
 
     def restore(self, records: Iterable[IncidentRecord]) -> None:
@@ -161,7 +170,7 @@ class FusionEngine:
         return self.advance_to(end_ns + 2 * self._tick_ns)
 
     def _pending(self) -> bool:
-        return self._dirty or bool(self._rechecks) or bool(self._incidents)
+        return self._dirty or bool(self._rechecks) or bool(self._shots) or bool(self._incidents)
 
     def _look(self, tick_ns: int) -> list[Incident]:
         if self._associator is None:
@@ -182,34 +191,25 @@ class FusionEngine:
         """Explain the open arrivals afresh and carry identities over from what was concluded before."""
         assert self._associator is not None
         hypotheses = self._associator.solve(now_ns, self._weather.at(now_ns))
-        open_shots = [
-            (incident, shot) for incident in self._incidents for shot in incident.shots if self._is_open(shot, now_ns)
-        ]
+        before = [tracked for tracked in self._shots if self._is_open(tracked, now_ns)]
+        self._shots = [tracked for tracked in self._shots if not self._is_open(tracked, now_ns)]
         overlaps = sorted(
-            (
-                (-len(shot.uids & _uids(hypothesis)), index, number)
-                for index, hypothesis in enumerate(hypotheses)
-                for number, (_, shot) in enumerate(open_shots)
-            ),
+            (-len(tracked.uids & _uids(hypothesis)), index, number)
+            for index, hypothesis in enumerate(hypotheses)
+            for number, tracked in enumerate(before)
         )
-        kept: dict[int, int] = {}
+        heir: dict[int, int] = {}
         for negative, index, number in overlaps:
-            if negative and index not in kept and number not in kept.values():
-                kept[index] = number
-        for number, (incident, shot) in enumerate(open_shots):
-            if number not in kept.values():
-                incident.shots.remove(shot)
+            if negative and index not in heir and number not in heir.values():
+                heir[index] = number
         for index, hypothesis in enumerate(hypotheses):
-            incident, shot = open_shots[kept[index]] if index in kept else (None, None)
-            if shot is not None and shot.uids == _uids(hypothesis):
-                continue
-            concluded = self._conclude(hypothesis)
-            if incident is not None and shot is not None:
-                incident.shots.remove(shot)
-                if concluded is not None:
-                    incident.shots.append(concluded)
-            elif concluded is not None:
-                self._home(concluded).shots.append(concluded)
+            known = before[heir[index]] if index in heir else None
+            if known is not None and known.uids == _uids(hypothesis):
+                known.log_evidence = hypothesis.log_evidence
+                self._shots.append(known)
+            elif (concluded := self._conclude(hypothesis)) is not None:
+                concluded.incident = known.incident if known is not None else None
+                self._shots.append(concluded)
         return self._tell(now_ns)
 
     def _conclude(self, hypothesis: Hypothesis) -> _TrackedShot | None:
@@ -233,35 +233,48 @@ class FusionEngine:
             first_arrival_ns=min(arrival.time_ns for arrival in hypothesis.arrivals),
         )
 
+    def _is_told(self, tracked: _TrackedShot, now_ns: int) -> bool:
+        """Say whether a shot is sure already, or old enough for every silence about it to have been heard."""
+        settled_ns = tracked.shot.location.origin_time_ns + ns_from_seconds(self._settings.settled_s)
+        return tracked.log_evidence >= self._settings.sure_log_evidence or now_ns >= settled_ns
+
     def _home(self, tracked: _TrackedShot) -> _TrackedIncident:
         """Return the incident a new shot belongs to, opening one if there is none."""
         for incident in self._incidents:
-            if belongs(tracked.shot, [other.shot for other in incident.shots], self._settings.incidents):
+            if belongs(tracked.shot, incident.shots, self._settings.incidents):
                 return incident
-        known = [self._known[uid] for uid in tracked.uids if uid in self._known]
-        record = max(known, key=lambda item: (known.count(item), item.id)) if known else None
-        if record is not None:
+        known = [self._known[uid] for uid in sorted(tracked.uids) if uid in self._known]
+        if not known:
+            incident = _TrackedIncident(incident_id(tracked.uids))
+        else:
+            record = max(known, key=lambda item: sum(item.id == other.id for other in known))
             for incident in self._incidents:
                 if incident.identity == record.id:
                     return incident
-            incident = _TrackedIncident(record.id, record.revision, [], None, _signature_of(record))
-        else:
-            incident = _TrackedIncident(incident_id(tracked.uids), 0, [], None)
+            incident = _TrackedIncident(record.id, record.revision, told_as=_signature_of(record))
         self._incidents.append(incident)
         return incident
 
     def _tell(self, now_ns: int) -> list[Incident]:
+        held: dict[str, list[Shot]] = {}
+        for tracked in sorted(self._shots, key=lambda item: (item.shot.location.origin_time_ns, item.first_arrival_ns)):
+            if tracked.incident is None:
+                if not self._is_told(tracked, now_ns):
+                    continue
+                tracked.incident = self._home(tracked)
+            held.setdefault(tracked.incident.identity, []).append(tracked.shot)
+            tracked.incident.shots = held[tracked.incident.identity]
         told: list[Incident] = []
         for incident in self._incidents:
-            if incident.shots:
-                shots, state = [tracked.shot for tracked in incident.shots], IncidentState.REVISED
-                if incident.revision == 0:
-                    state = IncidentState.PROVISIONAL
+            if incident.identity in held:
+                state = IncidentState.REVISED if incident.revision else IncidentState.PROVISIONAL
             elif incident.told is not None and incident.told.state is not IncidentState.RETRACTED:
-                shots, state = list(incident.told.shots), IncidentState.RETRACTED
+                state = IncidentState.RETRACTED
             else:
                 continue
-            now = make_incident(incident.identity, shots, revision=incident.revision + 1, state=state, as_of_ns=now_ns)
+            now = make_incident(
+                incident.identity, incident.shots, revision=incident.revision + 1, state=state, as_of_ns=now_ns
+            )
             signature = (now.rounds, now.x_m, now.y_m, now.cep95_m)
             if state is not IncidentState.RETRACTED and not self._is_news(incident.told_as, signature):
                 continue
@@ -282,10 +295,9 @@ class FusionEngine:
     def _retire(self, now_ns: int) -> None:
         """Freeze shots that no arrival in time can change, and forget what no longer matters."""
         assert self._associator is not None
-        for incident in self._incidents:
-            for tracked in incident.shots:
-                if not self._is_open(tracked, now_ns + self._tick_ns):
-                    self._associator.strike(tracked.uids)
+        for tracked in self._shots:
+            if not self._is_open(tracked, now_ns + self._tick_ns):
+                self._associator.strike(tracked.uids)
         too_old_ns = now_ns + self._tick_ns - self._horizon_ns
         forget_ns = too_old_ns - self._horizon_ns - self._context_ns
         self._associator.age(strike_before_ns=too_old_ns, forget_before_ns=forget_ns)
@@ -293,7 +305,12 @@ class FusionEngine:
         self._incidents = [
             incident
             for incident in self._incidents
-            if any(tracked.first_arrival_ns >= too_old_ns - gap_ns for tracked in incident.shots)
+            if any(shot.location.origin_time_ns >= too_old_ns - gap_ns for shot in incident.shots)
+        ]
+        self._shots = [
+            tracked
+            for tracked in self._shots
+            if self._is_open(tracked, now_ns + self._tick_ns) or tracked.incident in self._incidents
         ]
         if len(self._seen) > 1000:
             self._seen = {uid: time_ns for uid, time_ns in self._seen.items() if time_ns >= forget_ns}
