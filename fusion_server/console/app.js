@@ -196,6 +196,7 @@ function setPill(pill, status, text) {
 // --- connection, mode, time --------------------------------------------------------------------------------------
 
 function alive() {
+  quietly(refreshNodes)();
   setPill(find("connection"), "ok", "live feed");
   find("lost").hidden = true;
   document.body.classList.remove("cut-off");
@@ -204,6 +205,8 @@ function alive() {
 
 function lost(reason) {
   setPill(find("connection"), "fail", "no connection");
+  setPill(find("health"), "wait", "server unknown");
+  setPill(find("node-count"), "wait", "nodes unknown");
   find("lost").textContent = `CONNECTION LOST — ${reason}. ${state.heard_utc ? `What you see is from ${state.heard_utc}. ` : ""}New shots do not appear here. Trying again…`;
   find("lost").hidden = false;
   document.body.classList.add("cut-off");
@@ -259,7 +262,6 @@ find("incidents").addEventListener("keydown", moveInList);
 find("more").addEventListener("click", quietly(older));
 find("follow").addEventListener("change", (event) => { if (event.target.checked && state.order.length) select(state.order[0]); });
 quietly(async () => drawMode(await read("/meta")))();
-quietly(refreshNodes)();
 setInterval(quietly(refreshNodes), NODES_EVERY_MS);
 setInterval(() => { if (find("lost").hidden) drawClock(); drawAges(); }, 1000);
 new Feed({ onIncident: arrive, onReload: quietly(reload), onTime: serverTime, onLost: lost, onAlive: alive });
