@@ -4,12 +4,13 @@ import io
 import json
 import math
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy
 import zmq
 from server_samples import EPOCH_NS, SECOND_NS, detection, heartbeat
 
@@ -78,12 +79,12 @@ class Running:
         self._socket.linger = 0
         self._socket.connect(app.endpoint)
 
-    def send(self, detections: Iterable[Detection]) -> None:
+    def send(self, detections: Sequence[Detection], *, rounds: int = 2_000) -> None:
         """Send, and let the server go round until all is acknowledged."""
         owed = {item.uid for item in detections}
         for item in detections:
             self._socket.send(encode(item))
-        for _ in range(2_000):
+        for _ in range(rounds):
             self.app.step(5)
             while self._socket.poll(0):
                 message = decode(self._socket.recv())
@@ -241,6 +242,29 @@ def test_an_incident_that_cannot_be_kept_is_told_and_kept_later(
     server.pass_time(0.1)
     assert len(server.app.history.incidents()) == 1
     assert server.app.health().checks[0].status == "ok"
+
+
+def test_a_full_disk_stops_acknowledgements_and_nothing_else(server: Running) -> None:
+    engine, most_pages = server.app.history._engine, [0]
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def _(db: sqlalchemy.Connection) -> None:
+        db.exec_driver_sql(f"PRAGMA max_page_count={most_pages[0]}")
+
+    server.send([detection(0)])
+    with engine.connect() as db:
+        most_pages[0] = db.exec_driver_sql("PRAGMA page_count").scalar_one()
+    batch = [detection(sequence, model_id="m" * 64) for sequence in range(1, 200)]
+    with pytest.raises(AssertionError, match="not acknowledged"):
+        server.send(batch, rounds=50)
+    (store, *_) = server.app.health().checks
+    assert store.status == "fail"
+    assert "so none is acknowledged" in store.message
+    assert "the disk is full; free space on it" in store.message
+    most_pages[0] += 1_000
+    server.send(batch)
+    assert server.app.health().checks[0].status == "ok"
+    assert server.app.history.counts().detections == 200
 
 
 def test_a_replay_clock_makes_event_time_recorded_time_and_marks_it(tmp_path: Path) -> None:
