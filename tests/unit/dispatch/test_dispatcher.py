@@ -170,6 +170,7 @@ def test_closing_does_not_wait_for_a_sink_that_hangs(history: History) -> None:
     sink.next()
     assert not dispatcher.close(timeout_s=0.01)
     sink.hold.set()
+    assert dispatcher.close()
 
 
 def test_what_is_not_worth_another_attempt_gets_none(history: History) -> None:
