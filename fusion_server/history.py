@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from shotline.domain import ClockState, DetectionId
 from shotline.errors import MessageError, StorageError
@@ -255,7 +255,7 @@ class History:
         self._writer = engine.execution_options(shotline_write=True)
         self._lock = threading.RLock()
         self._in_memory = isinstance(engine.pool, sa.StaticPool)
-        self._insert: Any = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+        self._insert: Any = _insert_of(engine.dialect.name)
         self._new_detection = self._insert(_DETECTIONS).on_conflict_do_nothing()
         self._examples: Counter[str] = Counter()
 
@@ -639,6 +639,14 @@ class History:
             kept = sa.select(_REJECTS.c.reason, sa.func.count()).group_by(_REJECTS.c.reason)
             for reason, count in db.execute(kept):
                 self._examples[reason] = count
+
+
+def _insert_of(dialect: str) -> Any:
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert
+    return sqlite.insert
 
 
 def _engine(url_or_path: str | Path) -> tuple[sa.Engine, str]:
