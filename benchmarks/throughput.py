@@ -1,11 +1,12 @@
 """Detections per second through the server on one core: receive, commit, acknowledge, associate, locate, append.
 
-    python benchmarks/throughput.py [--detections 20000] [--out benchmarks/results/throughput.json]
+    python benchmarks/throughput.py [--detections 4000] [--commits 50000] [--out benchmarks/results/throughput.json]
 
 Shots at random places in a grid of nodes, one every so often, plus single bangs that no other node hears; every node
 hears each shot at its exact travel time plus noise. Event time runs as fast as the server keeps up. ``in process`` goes
 from the bytes of a message to the committed incident; ``loopback`` goes through real ZeroMQ from a second process,
-which keeps a window of unacknowledged detections in flight. The server's own CPU seconds are given beside wall time.
+which keeps a window of unacknowledged detections in flight. ``commit_only`` leaves fusion out. The server is held to one core
+(its database writes wait for the disk: ``synchronous=FULL``); its CPU seconds are given beside wall time.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def commit_only(load: Load, folder: Path) -> dict[str, object]:
         return _figures(load, None, wall_s, cpu_s, history)
 
 
-def loopback(load: Load, folder: Path, *, fuse: bool) -> dict[str, object]:
+def loopback(load: Load, folder: Path, *, fuse: bool, sender_cores: list[int]) -> dict[str, object]:
     """Measure with real sockets: a second process sends, this one is the server."""
     frames = folder / "load.bin"
     frames.write_bytes(b"".join(len(message).to_bytes(4, "big") + message for message in load.messages))
@@ -157,6 +158,7 @@ def loopback(load: Load, folder: Path, *, fuse: bool) -> dict[str, object]:
         fusion = Fusion(history, load.sites) if fuse else None
         with Receiver("tcp://127.0.0.1:0", Intake(history, boot=1)) as receiver:
             sender = subprocess.Popen([sys.executable, __file__, "--send", receiver.endpoint, str(frames)])
+            os.sched_setaffinity(sender.pid, sender_cores)
             stored = 0
             wall_s = cpu_s = 0.0
             while stored < len(load.messages):
@@ -216,7 +218,8 @@ def _figures(load: Load, fusion: Fusion | None, wall_s: float, cpu_s: float, his
 def main() -> None:
     """Run everything and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--detections", type=int, default=20_000)
+    parser.add_argument("--detections", type=int, default=4_000)
+    parser.add_argument("--commits", type=int, default=50_000, help="detections where fusion is left out")
     parser.add_argument("--nodes", type=int, default=25)
     parser.add_argument("--between-shots-s", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=1)
@@ -226,17 +229,19 @@ def main() -> None:
     if arguments.send:
         send(arguments.send[0], Path(arguments.send[1]))
         return
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    load = make_load(
-        arguments.detections, nodes=arguments.nodes, between_shots_s=arguments.between_shots_s, seed=arguments.seed
+    first, *others = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {first})
+    load, plain = (
+        make_load(count, nodes=arguments.nodes, between_shots_s=arguments.between_shots_s, seed=arguments.seed)
+        for count in (arguments.detections, arguments.commits)
     )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         results = {
-            "commit_only_in_process": commit_only(load, folder),
+            "commit_only_in_process": commit_only(plain, folder),
             "in_process": in_process(load, folder),
-            "commit_only_loopback": loopback(load, folder, fuse=False),
-            "loopback": loopback(load, folder, fuse=True),
+            "commit_only_loopback": loopback(plain, folder, fuse=False, sender_cores=others or [first]),
+            "loopback": loopback(load, folder, fuse=True, sender_cores=others or [first]),
         }
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     report = {
