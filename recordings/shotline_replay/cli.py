@@ -60,9 +60,6 @@ def replay(
     ] = None,
     subsets: Annotated[int, typer.Option(min=1, help="Random subsets of each size per shot.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Of the random subsets.")] = 0,
-    step_s: Annotated[
-        float, typer.Option("--step", min=0.001, max=10.0, help="Event seconds between two looks at what arrived.")
-    ] = 0.25,
     live: Annotated[
         bool, typer.Option("--live", help="Through a real server and real node processes, at recorded pace.")
     ] = False,
@@ -81,7 +78,7 @@ def replay(
     import msgspec
     from rich.console import Console
 
-    from shotline_replay.replay import ReplaySettings, Source
+    from shotline_replay.replay import Source
     from shotline_replay.run import Request, replay_to_folder
     from shotline_replay.summary import show
 
@@ -94,7 +91,6 @@ def replay(
         sensors=_sizes(sensors),
         subsets=subsets,
         seed=seed,
-        settings=ReplaySettings(step_s=step_s),
         jobs=jobs or os.cpu_count() or 1,
     )
     with _progress_bar() as progress:

@@ -1,21 +1,22 @@
 """A dataset through the system's own code, in process: node pipeline, fusion engine, event time. Same in, same out.
 
 Nothing here waits or asks for the time. Detections reach the engine in the order and at the event time at which a
-server would have had them; event time advances on a fixed grid. Work is spread over processes by recording and by
-scene, and put together in the order of the dataset, so the number of processes changes nothing.
+server would have had them; event time advances tick by tick. Work is spread over processes by scene, or with
+sound by episode, and put together in the order of the dataset, so the number of processes changes nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import groupby
 from typing import TypeVar
 
 from shotline_recordings.dataset import Dataset, Recording, Scene
 
-from fusion_server.engine import FusionEngine
+from fusion_server.engine import FusionEngine, FusionSettings
 from fusion_server.registry import Registry
 from sensor_node.app import FileSource, NodeApp, NodeProfile
 from shotline.domain import ClockState, Incident
@@ -24,11 +25,11 @@ from shotline.messages import Detection
 from shotline.records import IncidentRecord, incident_record
 from shotline.timebase import parse_utc
 from shotline.units import ns_from_seconds
+from shotline_replay.episodes import Episode, sound_episodes
 
 __all__ = [
     "RETRACTED",
     "Heard",
-    "ReplaySettings",
     "SceneRun",
     "Source",
     "fuse",
@@ -55,22 +56,6 @@ class Source(StrEnum):
     """Recorded detections in the order of their file, through fusion."""
     TUPLES = "tuples"
     """Detections that somebody grouped into shots, through the locator alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaySettings:
-    """How event time goes forward.
-
-    Parameters
-    ----------
-    step_s : float
-        Between two looks at what has arrived; more than 0.
-    quiet_s : float
-        After so long without a detection nothing can be pending, and the rest of a pause is skipped.
-    """
-
-    step_s: float = 0.25
-    quiet_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,38 +160,32 @@ def hear(recording: Recording) -> list[Heard]:
     ]
 
 
-def fuse(scene: Scene, heard: Iterable[Heard], settings: ReplaySettings | None = None) -> SceneRun:
+def fuse(scene: Scene, heard: Iterable[Heard]) -> SceneRun:
     """Feed a scene's detections to a fusion engine as event time passes.
+
+    The engine thinks at ticks of event time. Before each tick it is given just what the server would have had by then;
+    pauses cost next to nothing, since the engine passes over ticks at which nothing is pending.
 
     Parameters
     ----------
     scene : Scene
     heard : iterable of Heard
         In the order in which the server gets them.
-    settings : ReplaySettings, optional
     """
-    settings = settings or ReplaySettings()
-    step_ns, quiet_ns = ns_from_seconds(settings.step_s), ns_from_seconds(settings.quiet_s)
-    engine = FusionEngine(registry=Registry(scene.sites), weather=scene.weather)
+    settings = FusionSettings()
+    tick_ns = ns_from_seconds(settings.tick_s)
+    engine = FusionEngine(registry=Registry(scene.sites), weather=scene.weather, settings=settings)
     records: list[IncidentRecord] = []
     dispositions: Counter[str] = Counter()
-    waiting = list(heard)
-    now_ns, quiet_from_ns, given = 0, -quiet_ns, 0
 
     def keep(incidents: Iterable[Incident]) -> None:
         records.extend(incident_record(item, scene.frame, scene=scene.name) for item in incidents)
 
-    while given < len(waiting) or (waiting and now_ns < quiet_from_ns + quiet_ns):
-        if now_ns >= quiet_from_ns + quiet_ns:
-            # Nothing is pending: on to the next instant of the grid at which there is something.
-            now_ns = max(now_ns, waiting[given].available_ns // step_ns * step_ns)
-            keep(engine.advance_to(now_ns))
-        now_ns += step_ns
-        while given < len(waiting) and waiting[given].available_ns <= now_ns:
-            dispositions[engine.add(waiting[given].detection).value] += 1
-            quiet_from_ns = now_ns
-            given += 1
-        keep(engine.advance_to(now_ns))
+    for tick, group in groupby(heard, key=lambda item: -(-item.available_ns // tick_ns)):
+        keep(engine.advance_to((tick - 1) * tick_ns))
+        for item in group:
+            dispositions[engine.add(item.detection).value] += 1
+        keep(engine.advance_to(tick * tick_ns))
     keep(engine.finish())
     return SceneRun(scene.name, tuple(records), dict(sorted(dispositions.items())))
 
@@ -215,7 +194,6 @@ def replay_dataset(
     dataset: Dataset,
     source: Source,
     *,
-    settings: ReplaySettings | None = None,
     jobs: int = 1,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[SceneRun]:
@@ -226,7 +204,6 @@ def replay_dataset(
     dataset : Dataset
     source : Source
         Not `Source.TUPLES`; that is `shotline_replay.tuples`.
-    settings : ReplaySettings, optional
     jobs : int
         Processes to spread the work over; the result is the same.
     progress : callable (what, done, of_how_many)
@@ -240,18 +217,13 @@ def replay_dataset(
         A sound file is broken: names it.
     """
     require_source(dataset, source)
-    scenes = dataset.scenes
     if source is Source.AUDIO:
-        by_scene = _hear_all(scenes, jobs=jobs, progress=progress)
-    elif source is Source.PULSES:
-        by_scene = [_in_order_of_arrival(scene.detections) for scene in scenes]
-    else:
-        by_scene = [_in_recorded_order(scene.detections) for scene in scenes]
+        return _replay_sound(dataset.scenes, jobs=jobs, progress=progress)
+    order = _in_order_of_arrival if source is Source.PULSES else _in_recorded_order
+    work = [(scene, order(scene.detections)) for scene in dataset.scenes]
     runs: list[SceneRun] = []
-    work = [(scene, heard, settings) for scene, heard in zip(scenes, by_scene, strict=True)]
     for run in in_parallel(_fuse_one, work, jobs=jobs):
-        heard = by_scene[len(runs)] if source is Source.AUDIO else []
-        runs.append(SceneRun(run.scene, run.revisions, run.dispositions, tuple(item.detection for item in heard)))
+        runs.append(run)
         progress("fuse", len(runs), len(work))
     return runs
 
@@ -270,23 +242,31 @@ def latest_revisions(revisions: Iterable[IncidentRecord]) -> list[IncidentRecord
     )
 
 
-def _fuse_one(work: tuple[Scene, list[Heard], ReplaySettings | None]) -> SceneRun:
-    scene, heard, settings = work
-    return fuse(scene, heard, settings)
+def _fuse_one(work: tuple[Scene, list[Heard]]) -> SceneRun:
+    return fuse(*work)
 
 
-def _hear_all(scenes: Sequence[Scene], *, jobs: int, progress: Callable[[str, int, int], None]) -> list[list[Heard]]:
-    recordings = [recording for scene in scenes for recording in scene.recordings]
-    results: list[list[Heard]] = []
-    for result in in_parallel(hear, recordings, jobs=jobs):
-        results.append(result)
-        progress("hear", len(results), len(recordings))
-    by_scene: list[list[Heard]] = []
-    remaining = iter(results)
-    for scene in scenes:
-        mine = [item for _, part in zip(scene.recordings, remaining, strict=False) for item in part]
-        by_scene.append(sorted(mine, key=lambda item: (item.available_ns, item.detection.uid)))
-    return by_scene
+def _replay_sound(scenes: Sequence[Scene], *, jobs: int, progress: Callable[[str, int, int], None]) -> list[SceneRun]:
+    work = [episode for scene in scenes for episode in sound_episodes(scene)]
+    runs: dict[str, SceneRun] = {scene.name: SceneRun(scene.name, ()) for scene in scenes}
+    for done, run in enumerate(in_parallel(_hear_and_fuse, work, jobs=jobs), start=1):
+        before = runs[run.scene]
+        dispositions = Counter(before.dispositions) + Counter(run.dispositions)
+        runs[run.scene] = SceneRun(
+            run.scene,
+            before.revisions + run.revisions,
+            dict(sorted(dispositions.items())),
+            before.heard + run.heard,
+        )
+        progress("hear", done, len(work))
+    return list(runs.values())
+
+
+def _hear_and_fuse(episode: Episode) -> SceneRun:
+    heard = [item for recording in episode.recordings for item in hear(recording)]
+    heard.sort(key=lambda item: (item.available_ns, item.detection.uid))
+    run = fuse(episode.scene, heard)
+    return replace(run, heard=tuple(item.detection for item in heard))
 
 
 def _in_order_of_arrival(detections: Iterable[Detection]) -> list[Heard]:

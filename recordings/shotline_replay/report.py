@@ -1,7 +1,7 @@
 """What a replay leaves behind: ``incidents.jsonl``, ``revisions.jsonl`` and ``report.json``.
 
-They are the same bytes each time the same code replays the same data; how long it took is in ``timing.json``. (A live run
-is timed by the wall clock and never the same.)
+They are the same bytes each time the same code replays the same data; how long it took is in ``timing.json``. (A live
+run is timed by the wall clock and never the same.)
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from shotline_recordings.dataset import Dataset
 from shotline_recordings.score import LatencyStats, Score, alert_delay_s, latency_stats, score_scene, summarise
 
 import shotline
+from fusion_server.engine import FusionSettings
 from shotline.errors import StorageError
 from shotline.records import IncidentRecord
 from shotline_replay.replay import RETRACTED
@@ -34,6 +35,7 @@ __all__ = [
     "describe_dataset",
     "describe_software",
     "event_time_delay",
+    "fusion_settings",
     "read_incidents",
     "score_dataset",
     "write_json",
@@ -83,17 +85,17 @@ class DatasetInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename={"source": "from"}):
-    """With which parameters. The number of processes is not one: it changes nothing."""
+    """With which parameters, those of fusion included. The number of processes is not one: it changes nothing."""
 
     source: str
     loader: str
     only: tuple[str, ...] | None = None
-    step_s: float | None = None
     sensors: tuple[int, ...] = ()
     subsets: int | None = None
     seed: int | None = None
     live: bool = False
     pace: float | None = None
+    fusion: dict[str, object] = {}
 
 
 class Software(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,8 +111,7 @@ class Software(msgspec.Struct, frozen=True, kw_only=True):
 class LiveTiming(msgspec.Struct, frozen=True, kw_only=True):
     """Wall-clock waits of a live run, in seconds from the last arrival that a revision rests on (at its microphone).
 
-    ``sent_late`` counts detections that left their node more than ``late_s`` after the recorded pace allowed: when it
-    is not small, the machine was too slow for the pace and the waits are those of the machine.
+    ``episodes_tried_again`` counts starts at which some process was not up when the first sound was due.
     """
 
     first_alerts: LatencyStats
@@ -120,7 +121,6 @@ class LiveTiming(msgspec.Struct, frozen=True, kw_only=True):
     processes: int
     lead_s: float
     unacknowledged: int
-    missed_start: int
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -139,6 +139,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     locator: LocatorReport | None = None
     live: LiveTiming | None = None
     published: Published | None = None
+
+
+def fusion_settings() -> dict[str, object]:
+    """Return the settings of fusion that every replay (and every server) uses."""
+    settings: dict[str, object] = msgspec.to_builtins(FusionSettings())
+    return settings
 
 
 def describe_dataset(dataset: Dataset) -> DatasetInfo:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from shotline_recordings.dataset import Dataset, Scene, open_dataset, save_dataset
 from shotline_recordings.score import LocationCheck, Score
 
+from shotline.domain import Site
 from shotline.errors import InputError, StorageError
 from shotline.records import IncidentRecord
 from shotline_replay.charts import Series
 from shotline_replay.page import report_page
-from shotline_replay.replay import RETRACTED, ReplaySettings, SceneRun, Source, latest_revisions, replay_dataset
+from shotline_replay.replay import RETRACTED, SceneRun, Source, latest_revisions, replay_dataset
 from shotline_replay.report import (
     PUBLISHED,
     LiveTiming,
@@ -24,6 +25,7 @@ from shotline_replay.report import (
     describe_dataset,
     describe_software,
     event_time_delay,
+    fusion_settings,
     score_dataset,
     write_json,
     write_lines,
@@ -56,7 +58,6 @@ class Request:
         Sizes of random subsets, with `Source.TUPLES`.
     subsets, seed : int
         How many of each size per shot, and from which seed.
-    settings : ReplaySettings
     jobs : int
         Processes; changes nothing in the results.
     """
@@ -69,7 +70,6 @@ class Request:
     sensors: tuple[int, ...] = ()
     subsets: int = 20
     seed: int = 0
-    settings: ReplaySettings = field(default_factory=ReplaySettings)
     jobs: int = 1
 
 
@@ -157,14 +157,14 @@ def _check(request: Request) -> None:
 
 
 def _replay_fusion(request: Request, dataset: Dataset, progress: Progress) -> Report:
-    runs = replay_dataset(dataset, request.source, settings=request.settings, jobs=request.jobs, progress=progress)
+    runs = replay_dataset(dataset, request.source, jobs=request.jobs, progress=progress)
     if request.source is Source.AUDIO:
         _save_heard(dataset, runs, request.out)
     info = RunInfo(
         source=request.source.value,
         loader=request.loader,
         only=_sorted(request.only),
-        step_s=request.settings.step_s,
+        fusion=fusion_settings(),
     )
     return write_fusion_outputs(request.out, dataset, runs, info)
 
@@ -172,13 +172,18 @@ def _replay_fusion(request: Request, dataset: Dataset, progress: Progress) -> Re
 def _save_heard(dataset: Dataset, runs: Sequence[SceneRun], out: Path) -> None:
     """Write what the nodes reported as a dataset of its own: ``dataset.toml`` and one file of detections per scene."""
     scenes = tuple(
-        replace(scene, recordings=(), pulse_sets=(), detections=run.heard)
+        replace(scene, sites=_listening(scene), recordings=(), pulse_sets=(), detections=run.heard)
         for scene, run in zip(dataset.scenes, runs, strict=True)
     )
     try:
         save_dataset(replace(dataset, scenes=scenes), out)
     except OSError as error:
         raise StorageError(f"cannot write the detections into {out}: {error.strerror}; free space") from error
+
+
+def _listening(scene: Scene) -> tuple[Site, ...]:
+    nodes = {item.node for item in scene.recordings}
+    return tuple(site for site in scene.sites if site.node in nodes)
 
 
 def _replay_tuples(request: Request, dataset: Dataset, progress: Progress) -> Report:

@@ -34,9 +34,9 @@ def show(report: Report, console: Console) -> None:
     beside = report.published is not None
     table = Table(title=f"{report.dataset.name}, from {report.run.source}{' (live)' if report.run.live else ''}")
     table.add_column("", no_wrap=True)
-    table.add_column("here", justify="right")
+    table.add_column("here", justify="right", no_wrap=True)
     if beside:
-        table.add_column("published", justify="right", style="dim")
+        table.add_column("published", justify="right", style="dim", no_wrap=True)
     for row in summary_rows(report):
         table.add_row(row.what, row.value, *([row.published] if beside else []))
     console.print(table)
@@ -54,20 +54,20 @@ def _fusion_rows(report: Report) -> list[Row]:
         counts, published = report.score.counts, report.published
         rows += [
             Row(
-                "incidents found within 25 m, of events",
+                "events found within 25 m",
                 f"{_of(counts.events_found, counts.events)}",
                 _percent(published.live_share_within_25m) if published else "",
             ),
             Row(
-                "incidents detected, of events",
+                "events detected",
                 f"{_of(counts.events_detected, counts.events)}",
                 _percent(published.live_events_detected) if published else "",
             ),
             Row("incidents duplicate / false", f"{counts.incidents_duplicate} / {counts.incidents_false}"),
-            Row("shots found (25 m, 0.12 s), of fired", f"{_of(counts.shots_found, counts.shots_fired)}"),
+            Row("shots found (25 m, 0.12 s)", f"{_of(counts.shots_found, counts.shots_fired)}"),
             Row("shots duplicate / false", f"{counts.shots_duplicate} / {counts.shots_false}"),
-            Row("rounds exactly right, of events", f"{_of(counts.rounds_exact, counts.events)}"),
-            Row("events exactly right, of events", f"{_of(counts.events_exact, counts.events)}"),
+            Row("events with rounds exactly right", f"{_of(counts.rounds_exact, counts.events)}"),
+            Row("events exact, nothing else reported", f"{_of(counts.events_exact, counts.events)}"),
             *_error_rows(
                 "incident", report.score.incidents, median=_metres(published.live_median_m) if published else ""
             ),
@@ -83,17 +83,19 @@ def _fusion_rows(report: Report) -> list[Row]:
 def _error_rows(what: str, score: LocationScore, *, median: str = "") -> list[Row]:
     return [
         Row(f"{what} error, median", _metres(score.median_m), median),
-        Row(f"{what} error, p90 / p95 / max", " / ".join(map(_metres, (score.p90_m, score.p95_m, score.max_m)))),
+        Row(f"{what} error, p90/p95/max", _several(1.0, " m", score.p90_m, score.p95_m, score.max_m)),
         Row(
-            f"{what}s within 5 / 10 / 15 / 25 m",
-            " / ".join(
-                map(
-                    _percent,
-                    (score.share_within_5m, score.share_within_10m, score.share_within_15m, score.share_within_25m),
-                )
+            f"{what}s within 5/10/15/25 m",
+            _several(
+                100.0,
+                " %",
+                score.share_within_5m,
+                score.share_within_10m,
+                score.share_within_15m,
+                score.share_within_25m,
             ),
         ),
-        Row(f"{what} in 95 % ellipse, with the truth's error", _percent(score.ellipse95_coverage_with_truth)),
+        Row(f"{what} in 95 % ellipse plus truth's", _percent(score.ellipse95_coverage_with_truth)),
     ]
 
 
@@ -119,11 +121,11 @@ def _locator_rows(report: Report) -> list[Row]:
 def _waiting_rows(report: Report) -> list[Row]:
     rows = []
     if report.alert_delay is not None and report.alert_delay.count:
-        rows.append(Row("first alert after its last arrival, event time p50 / p99", _waits(report.alert_delay)))
+        rows.append(Row("alert after last arrival, event p50/p99", _waits(report.alert_delay)))
     if report.live is not None:
         rows += [
-            Row("first alert after its last arrival, wall p50 / p99", _waits(report.live.first_alerts)),
-            Row("any revision after its last arrival, wall p50 / p99", _waits(report.live.all_revisions)),
+            Row("alert after last arrival, wall p50/p99", _waits(report.live.first_alerts)),
+            Row("revision after its last, wall p50/p99", _waits(report.live.all_revisions)),
             Row("episodes, tried again", f"{report.live.episodes}, {report.live.episodes_tried_again}"),
         ]
     return rows
@@ -141,7 +143,11 @@ def _metres(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} m"
 
 
+def _several(scale: float, unit: str, *values: float | None) -> str:
+    return "/".join("-" if value is None else f"{scale * value:.1f}" for value in values) + unit
+
+
 def _waits(stats: LatencyStats) -> str:
     if stats.p50_s is None or stats.p99_s is None:
         return "-"
-    return f"{stats.p50_s:.2f} / {stats.p99_s:.2f} s"
+    return f"{stats.p50_s:.2f}/{stats.p99_s:.2f} s"
