@@ -5,8 +5,8 @@
 Shots at random places in a grid of nodes, one every so often, plus single bangs that no other node hears; every node
 hears each shot at its exact travel time plus noise. Event time runs as fast as the server keeps up. ``in process`` goes
 from the bytes of a message to the committed incident; ``loopback`` goes through real ZeroMQ from a second process,
-which keeps a window of unacknowledged detections in flight. ``commit_only`` leaves fusion out. The server is held to one core
-(its database writes wait for the disk: ``synchronous=FULL``); its CPU seconds are given beside wall time.
+which keeps a window of unacknowledged detections in flight. ``commit_only`` leaves fusion out. The server is held to
+one core (its database writes wait for the disk: ``synchronous=FULL``); its CPU seconds are given beside wall time.
 """
 
 from __future__ import annotations
