@@ -101,6 +101,7 @@ def measure(root: Path, positions: list[str]) -> dict[str, object]:
     vendor_s: list[float] = []
     gunshot: list[float] = []
     line_ns: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+    vendor_line_ns: dict[tuple[str, str, int], list[int]] = defaultdict(list)
     minutes, detections, matched = 0.0, 0, 0
     began_s = time.process_time()
     for recording in recordings(root, positions):
@@ -131,10 +132,10 @@ def measure(root: Path, positions: list[str]) -> dict[str, object]:
                 vendor_s.append(error_s)
                 gunshot.append(heard[index].probability(ImpulseKind.GUNSHOT) or 0.0)
                 line_ns[pulse.shot].append(int(times_ns[index]) - round(pulse.travel_s * NS_PER_S))
+                vendor_line_ns[pulse.shot].append(pulse.time_ns - round(pulse.travel_s * NS_PER_S))
         matched += len(used)
     misses, distances, vendor = np.array(miss_s), np.array(distance_m), np.array(vendor_s)
-    groups = [(np.array(group) - group[0]) / NS_PER_S for group in line_ns.values() if len(group) >= 3]
-    line = np.concatenate([group - group.mean() for group in groups])
+    line, vendor_line = _about_mean_s(line_ns), _about_mean_s(vendor_line_ns)
     return {
         "positions": positions,
         "pulses": len(misses),
@@ -155,6 +156,7 @@ def measure(root: Path, positions: list[str]) -> dict[str, object]:
             "arrivals": len(line),
             "rms": _round(1e3 * np.sqrt(np.square(line).mean())),
             "median_abs": _round(1e3 * np.median(np.abs(line))),
+            "vendor_rms": _round(1e3 * np.sqrt(np.square(vendor_line).mean())),
         },
         "detections_per_minute": _round(detections / minutes),
         "extra_per_minute": _round((detections - matched) / minutes),
@@ -251,6 +253,12 @@ def _onsets(samples: NDArray[np.float32], rate_hz: int) -> list[tuple[float, Imp
     detector.start(0)
     onsets = detector.push(samples) + detector.finish()
     return [(onset.sample, impulse_features(onset, sample_rate_hz=rate_hz)) for onset in onsets]
+
+
+def _about_mean_s(by_shot: dict[tuple[str, str, int], list[int]]) -> NDArray[np.float64]:
+    """Return arrival minus travel time about the mean of each shot that has at least three."""
+    groups = [(np.array(group) - group[0]) / NS_PER_S for group in by_shot.values() if len(group) >= 3]
+    return np.concatenate([group - group.mean() for group in groups])
 
 
 def _json(path: str) -> dict | list:  # type: ignore[type-arg] - the vendor's files, read as they are

@@ -127,6 +127,8 @@ class NodeApp:
         self._sigma_ns = 0
         self._boot = self._boot_of(self._sources[0][0]) if self._sources else 0
         self.summary = Summary(node=profile.node)
+        self.broken: list[AudioError] = []
+        """Files that broke off or held what is not sound, and where; what came before that was heard."""
         self.event_time_ns = self.start_time_ns
 
     @property
@@ -197,16 +199,13 @@ class NodeApp:
                 complete_ns = clock.utc_at(block.end_sample).time_ns
                 if not wait_until(complete_ns):
                     self.summary.stopped = True
-                    return
+                    break
                 self.event_time_ns = complete_ns
                 yield self._counted(pipeline.process(block))
-            yield self._counted(pipeline.flush())
         except AudioError as error:
-            if error.problems[0].source == str(source.path):
-                raise
-            raise AudioError(error.problems[0].message, source=source.path, field="samples") from error
-        finally:
-            self._add_up(pipeline, info)
+            self.broken.append(AudioError(error.problems[0].message, source=source.path, field=error.problems[0].field))
+        yield self._counted(pipeline.flush())
+        self._add_up(pipeline, info)
 
     def _counted(self, detections: list[Detection]) -> list[Detection]:
         self.summary.detections += len(detections)
@@ -272,12 +271,16 @@ def replay_to_file(app: NodeApp, out: Path) -> Summary:
     ------
     StorageError
         The file cannot be written.
+    AudioError
+        The sound breaks off or is not sound; nothing is written.
     """
     part = out.with_name(f"{out.name}.part")
     try:
         with part.open("wb") as file:
             for detections in app.detections(lambda _: True):
                 file.writelines(pack_frames(detections))
+        if app.broken:
+            raise app.broken[0]
         part.replace(out)
     except OSError as error:
         raise StorageError(f"cannot write {out}: {error.strerror}; free space or choose another place") from error
@@ -362,7 +365,10 @@ def _serve(
         summary.unacked = publisher.unacked
         summary.rejected_by_server = spool.counts().rejected - rejected_before
         summary.stopped = summary.stopped or stopping()
-        summary.problem = _problem(publisher, summary)
+        durable = isinstance(spool, SqliteSpool)
+        summary.problem = "; ".join(
+            filter(None, (*map(str, app.broken), _problem(publisher, summary, durable=durable)))
+        )
     return summary
 
 
@@ -380,12 +386,13 @@ def _wait(publisher: Publisher, clock: EventClock | None, event_ns: int, stoppin
     return False
 
 
-def _problem(publisher: Publisher, summary: Summary) -> str:
+def _problem(publisher: Publisher, summary: Summary, *, durable: bool) -> str:
+    """Return what went wrong, "" if nothing: what waits on disk when told to stop is sent at the next start."""
     if publisher.storage_problem:
         return publisher.storage_problem
     if summary.rejected_by_server:
         return f"the server refused {summary.rejected_by_server} detections; the last: {publisher.last_reject}"
-    if summary.unacked:
+    if summary.unacked and not (summary.stopped and durable):
         why = publisher.connection_problem or "it does not acknowledge; look at its log"
         return f"{summary.unacked} detections are not acknowledged by the server: {why}"
     return ""

@@ -219,6 +219,15 @@ class TestServe:
             )
         assert (summary.stopped, summary.samples) == (True, 0)
 
+    def test_stop_with_detections_only_in_memory_is_a_problem(self, wav: Path) -> None:
+        stopping = iter([False] * 40 + [True] * 100)
+        with Server(answer="silence") as server:
+            summary = replay_to_server(
+                player(wav), server.endpoint, clock=None, stopping=lambda: next(stopping), patience_s=20.0
+            )
+        assert summary.stopped
+        assert summary.problem.startswith("2 detections are not acknowledged by the server: ")
+
 
 def config_text(endpoint: str, more: str = "") -> str:
     return (
@@ -261,9 +270,20 @@ class TestRunNode:
             stopping = iter([False] * 55 + [True] * 100)
             summary = run_node(config, until_done=False, stopping=lambda: next(stopping))
         assert summary.stopped
-        assert summary.unacked == 3
+        assert (summary.unacked, summary.problem) == (3, "")
         with SqliteSpool(folder / "roof-1.db") as spool:
             assert spool.counts().unacked == 3
+
+    def test_file_that_breaks_does_not_stop_the_node(self, folder: Path) -> None:
+        sound, _ = soundfile.read(folder / "a.wav", dtype="float32")
+        sound[9_001] = np.inf
+        soundfile.write(folder / "a.wav", sound, RATE_HZ, subtype="FLOAT")
+        with Server(answer="ack") as server:
+            summary = run_node(load_node_config(write_config(folder, server.endpoint)), until_done=True, stopping=never)
+        # One shot before the bad sample, one in the second file; the one after it is lost with the file.
+        assert [item.clock_state for item in server.detections()] == [ClockState.PPS, ClockState.NTP]
+        assert summary.unacked == 0
+        assert re.search(r"a.wav: samples: sample 9001 is inf, expected a finite number", summary.problem)
 
     def test_without_sources_readable_it_does_not_start(self, folder: Path) -> None:
         (folder / "b.wav").unlink()
