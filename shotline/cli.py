@@ -24,6 +24,21 @@ def _verbs() -> dict[str, EntryPoint]:
     return known | dict(sorted(found.items()))
 
 
+class _Verb(click.Command):
+    """A verb, run as the typer application it is: typer brings a click of its own, whose errors only it can print."""
+
+    def __init__(self, name: str, app: typer.Typer) -> None:
+        self._verb = typer.main.get_command(app)
+        super().__init__(name, help=self._verb.help, add_help_option=False)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.args = list(args)
+        return ctx.args
+
+    def invoke(self, ctx: click.Context) -> None:
+        self._verb.main(args=ctx.args, prog_name=ctx.command_path)
+
+
 class _LazyVerbs(click.Group):
     """A click group whose commands live in other packages."""
 
@@ -41,9 +56,7 @@ class _LazyVerbs(click.Group):
                 f"'{cmd_name}' needs the package '{error.name}', which is not installed; "
                 "install the extra it belongs to: shotline[node] on a board, shotline[server] elsewhere"
             ) from error
-        command: click.Command = typer.main.get_command(app)
-        command.name = cmd_name
-        return command
+        return _Verb(cmd_name, app)
 
 
 @click.group(cls=_LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
