@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fusion_server.listening import Listening
 from fusion_server.locate.refine import QUICK, STUDENT_NU, refine
 from fusion_server.locate.screen import distinct_places
 from fusion_server.registry import Registry
@@ -53,6 +54,8 @@ class AssociateSettings:
         Least rate of other impulses at a node.
     clutter_window_s : float
         Other impulses of a node are counted within this time of an arrival.
+    strength_softness_db : float
+        How sharply a weaker neighbour is discounted when counting clutter.
     detect_probability : float
         Chance that a node well within range reports a shot.
     latency_s : float
@@ -70,6 +73,7 @@ class AssociateSettings:
     shots_per_km2_hour: float = 1.0
     clutter_hz: float = 0.1
     clutter_window_s: float = 3.0
+    strength_softness_db: float = 3.0
     detect_probability: float = 0.9
     latency_s: float = 0.6
     min_log_evidence: float = -3.5
@@ -87,10 +91,16 @@ class Hypothesis:
 
 
 _BIN_S = 0.05
-_COARSE_GATE_S = 0.1
+_COARSE_GATE_S = 0.15
+"""Reach of a seed: half the diagonal of a cell, half a bin, and the path's own scatter."""
+_GATE_SIGMAS = 0.3
+"""Spread of residuals inside a gate, as a share of the gate."""
 _ECHO_PULL_S = 0.05
 _SEEDS_PER_ARRIVAL = 4
 _SEED_APART_M = 75.0
+_SAY_AT_1_HZ = 3.5
+"""Log of the residual density over clutter of one a second: what an ordinary arrival adds to a hypothesis."""
+_LEAST_SAY = 0.5
 _LOUDNESS_RANGES_M = (200.0, 300.0, 450.0, 650.0, 900.0, 1200.0, 1600.0)
 _RANGE_SOFTNESS = 0.15
 _LARGEST_VOLUME = 4.0
@@ -126,7 +136,7 @@ class _Grid:
 class _Seed:
     cell: int
     origin_s: float
-    count: int
+    support: float
 
 
 class Associator:
@@ -139,10 +149,15 @@ class Associator:
     settings : AssociateSettings
     window_s : float
         Longest time between a shot's origin and the last arrival or query about it.
+    listening : Listening
+        When each node could have spoken.
     """
 
-    def __init__(self, registry: Registry, settings: AssociateSettings, *, window_s: float) -> None:
+    def __init__(
+        self, registry: Registry, settings: AssociateSettings, *, window_s: float, listening: Listening
+    ) -> None:
         self._settings = settings
+        self._listening = listening
         self._sites = tuple(registry)
         self._index = {site.node: index for index, site in enumerate(self._sites)}
         self._grid = _Grid(self._sites, settings)
@@ -150,7 +165,8 @@ class Associator:
         self._struck: set[DetectionId] = set()
         self._seeds: dict[DetectionId, list[_Seed]] = {}
         n_bins = math.ceil(window_s / _BIN_S) + 2
-        self._stack = np.zeros((n_bins, len(self._grid.cells_m)), dtype=np.uint8)
+        self._stack = np.zeros((n_bins, len(self._grid.cells_m)), dtype=np.float32)
+        self._lately: dict[str, list[Arrival]] = {site.node: [] for site in self._sites}
         self._row_bin = np.full(n_bins, -1, dtype=np.int64)
         self._cells = np.arange(len(self._grid.cells_m))
         self._epoch_ns: int | None = None
@@ -164,14 +180,13 @@ class Associator:
         bins = np.floor(origin_s / _BIN_S).astype(np.int64)
         self._recycle(bins)
         rows = bins % len(self._stack)
-        self._stack[rows, self._cells] += 1
+        self._stack[rows, self._cells] += self._prominence(arrival)
         n_bins = len(self._stack)
         beside = np.maximum(
             self._peek((bins - 1) % n_bins, bins - 1),
             self._peek((bins + 1) % n_bins, bins + 1),
         )
-        count = self._stack[rows, self._cells].astype(np.int16) + beside
-        self._seeds[arrival.uid] = self._seeds_of(count, origin_s)
+        self._seeds[arrival.uid] = self._seeds_of(self._stack[rows, self._cells] + beside, origin_s)
 
     def strike(self, uids: Iterable[DetectionId]) -> None:
         """Keep arrivals as clutter only: they belong to a concluded shot."""
@@ -212,20 +227,35 @@ class Associator:
                 self._stack[row] = 0
                 self._row_bin[row] = number
 
-    def _peek(self, rows: NDArray[np.int64], bins: NDArray[np.int64]) -> NDArray[np.uint8]:
-        counts: NDArray[np.uint8] = np.where(self._row_bin[rows] == bins, self._stack[rows, self._cells], np.uint8(0))
-        return counts
+    def _prominence(self, arrival: Arrival) -> float:
+        """Return how much an arrival stands out among those just before it at its node: its say in the stack."""
+        settings = self._settings
+        reach_ns = ns_from_seconds(settings.clutter_window_s)
+        lately = [other for other in self._lately[arrival.site.node] if other.time_ns > arrival.time_ns - reach_ns]
+        self._lately[arrival.site.node] = [*lately, arrival]
+        as_strong = sum(
+            1.0
+            / (1.0 + math.exp(max(-30.0, min(30.0, (arrival.snr_db - other.snr_db) / settings.strength_softness_db))))
+            for other in lately
+        )
+        return max(
+            _LEAST_SAY, -math.log(max(as_strong / settings.clutter_window_s, settings.clutter_hz)) + _SAY_AT_1_HZ
+        )
 
-    def _seeds_of(self, count: NDArray[np.int16], origin_s: FloatArray) -> list[_Seed]:
-        count = count.copy()
+    def _peek(self, rows: NDArray[np.int64], bins: NDArray[np.int64]) -> NDArray[np.float32]:
+        said: NDArray[np.float32] = np.where(self._row_bin[rows] == bins, self._stack[rows, self._cells], np.float32(0))
+        return said
+
+    def _seeds_of(self, support: NDArray[np.float32], origin_s: FloatArray) -> list[_Seed]:
+        support = support.copy()
         seeds: list[_Seed] = []
         for _ in range(_SEEDS_PER_ARRIVAL):
-            cell = int(count.argmax())
-            if count[cell] < self._settings.min_nodes:
+            cell = int(support.argmax())
+            if support[cell] < self._settings.min_nodes * _LEAST_SAY:
                 break
-            seeds.append(_Seed(cell, float(origin_s[cell]), int(count[cell])))
-            near = np.hypot(*(self._grid.cells_m - self._grid.cells_m[cell]).T) < _SEED_APART_M
-            count[near] = 0
+            seeds.append(_Seed(cell, float(origin_s[cell]), float(support[cell])))
+            offset = self._grid.cells_m - self._grid.cells_m[cell]
+            support[np.abs(offset).max(axis=1) < _SEED_APART_M] = 0
         return seeds
 
 
@@ -250,7 +280,8 @@ class _View:
                 for arrival in held
             ]
         )
-        self._clutter_hz = self._clutter()
+        self._listens_from_s, self._listens_until_s = owner._listening.spans_s(self._epoch_ns)
+        self._log_clutter = np.log(self._clutter())
         self._free = np.array([arrival.uid not in owner._struck for arrival in held])
         self._seeds = self._distinct_seeds(
             [seed for arrival in held if arrival.uid not in owner._struck for seed in owner._seeds[arrival.uid]]
@@ -278,19 +309,26 @@ class _View:
         return sorted(found, key=lambda hypothesis: hypothesis.origin_time_ns)
 
     def _clutter(self) -> FloatArray:
-        """Return the rate of other impulses at each arrival's node around it, Hz."""
+        """Return the rate at which other impulses about as strong or stronger come to each arrival's node, Hz.
+
+        An echo or a far door is seldom the strongest sound about: the stronger an arrival among its neighbours in
+        time, the less likely it is clutter. Neighbours count by a soft comparison of SNR.
+        """
         window = self._settings.clutter_window_s
+        snr_db = np.array([arrival.snr_db for arrival in self._arrivals])
         rate = np.empty(len(self._arrivals))
         for node in np.unique(self._node):
             mine = np.flatnonzero(self._node == node)
-            times = self._time_s[mine]
-            others = np.searchsorted(times, times + window, "right") - np.searchsorted(times, times - window) - 1
-            rate[mine] = others / (2.0 * window)
+            near = np.abs(self._time_s[mine][:, None] - self._time_s[mine]) <= window
+            np.fill_diagonal(near, False)
+            stronger_db = snr_db[mine] - snr_db[mine][:, None]
+            as_strong = 1.0 / (1.0 + np.exp(np.clip(-stronger_db / self._settings.strength_softness_db, -30.0, 30.0)))
+            rate[mine] = (near * as_strong).sum(axis=1) / (2.0 * window)
         return np.maximum(rate, self._settings.clutter_hz)
 
     def _distinct_seeds(self, seeds: list[_Seed]) -> list[_Seed]:
         kept: list[_Seed] = []
-        for seed in sorted(seeds, key=lambda item: (-item.count, item.origin_s, item.cell)):
+        for seed in sorted(seeds, key=lambda item: (-item.support, item.origin_s, item.cell)):
             place = self._cells_m[seed.cell]
             if all(
                 abs(seed.origin_s - other.origin_s) > _BIN_S
@@ -312,7 +350,7 @@ class _View:
         origins = np.array([seed.origin_s for seed in self._seeds])
         arrival_s = self._travel_s[:, cells].T + origins[:, None]
         near = (np.abs(self._time_s - arrival_s[:, self._node]) < _COARSE_GATE_S) & self._free
-        gain = _student_log_density(np.zeros(1)) - np.log(self._sigma_m / self._speed) - np.log(self._clutter_hz)
+        gain = _student_log_density(np.zeros(1)) - np.log(self._sigma_m / self._speed) - self._log_clutter
         best_gain: FloatArray = np.full((len(self._seeds), len(self._sites_m)), -np.inf)
         rows, columns = np.nonzero(near)
         np.maximum.at(best_gain, (rows, self._node[columns]), gain[columns])
@@ -329,12 +367,13 @@ class _View:
         Parameters
         ----------
         distance_m, heard, arrival_s : ndarray, shape (n_rows, n_sites)
-            The last is the predicted arrival time; nodes that cannot have reported yet say nothing.
+            The last is the predicted arrival time; nodes that cannot have reported it say nothing.
         """
         ranges = np.array(_LOUDNESS_RANGES_M)[:, None, None]
         softness = np.clip((distance_m - ranges) / (_RANGE_SOFTNESS * ranges), -30.0, 30.0)
         audible = self._settings.detect_probability / (1.0 + np.exp(softness))
-        silent = ~heard & (arrival_s + self._settings.latency_s < self._now_s)
+        listened = (self._listens_from_s <= arrival_s[:, :, None]) & (arrival_s[:, :, None] <= self._listens_until_s)
+        silent = ~heard & (arrival_s + self._settings.latency_s < self._now_s) & listened.any(axis=2)
         pattern = np.where(heard, np.log(audible), np.where(silent, np.log1p(-audible), 0.0)).sum(axis=2)
         result: FloatArray = np.logaddexp.reduce(pattern, axis=0) - math.log(len(_LOUDNESS_RANGES_M))
         return result
@@ -353,13 +392,13 @@ class _View:
         chosen = np.empty(0, dtype=np.intp)
         for gate_s in (_COARSE_GATE_S, self._settings.gate_s, self._settings.gate_s):
             before = chosen
-            chosen = self._nearest(position, origin_s, gate_s)
+            chosen = self._likeliest(position, origin_s, gate_s)
             if len(chosen) < self._settings.min_nodes:
                 return None
             if gate_s != _COARSE_GATE_S and np.array_equal(before, chosen):
                 break
             position, origin_s, covariance = self._fit(position, chosen)
-        chosen = self._nearest(position, origin_s, self._settings.gate_s)
+        chosen = self._likeliest(position, origin_s, self._settings.gate_s)
         arrivals = tuple(self._arrivals[index] for index in chosen)
         if distinct_places(arrivals) < self._settings.min_nodes:
             return None
@@ -375,15 +414,15 @@ class _View:
     def _predicted_s(self, position: FloatArray, origin_s: float) -> FloatArray:
         return origin_s + travel_time_s(position, self._sites_m, speed_of_sound_mps=self._speed, wind_mps=self._wind)
 
-    def _nearest(self, position: FloatArray, origin_s: float, gate_s: float) -> IndexArray:
-        """Return the free arrival nearest to the prediction at each node that has one inside the gate."""
+    def _likeliest(self, position: FloatArray, origin_s: float, gate_s: float) -> IndexArray:
+        """Return at each node the free arrival inside the gate that is likeliest this sound: near, and prominent."""
         off = np.abs(self._time_s - self._predicted_s(position, origin_s)[self._node])
-        off[~self._free] = np.inf
-        inside = np.flatnonzero(off <= gate_s)
-        order = inside[np.lexsort((inside, off[inside], self._node[inside]))]
+        inside = np.flatnonzero((off <= gate_s) & self._free)
+        score = _student_log_density(off[inside] / (_GATE_SIGMAS * gate_s)) - self._log_clutter[inside]
+        order = inside[np.lexsort((inside, -score, self._node[inside]))]
         _, first = np.unique(self._node[order], return_index=True)
-        nearest: IndexArray = np.sort(order[first])
-        return nearest
+        likeliest: IndexArray = np.sort(order[first])
+        return likeliest
 
     def _fit(self, position: FloatArray, chosen: IndexArray) -> tuple[FloatArray, float, FloatArray]:
         times = self._time_s[chosen]
@@ -412,7 +451,7 @@ class _View:
         predicted = self._predicted_s(position, origin_s)
         sigma_s = self._sigma_m[chosen] / self._speed
         standardised = (self._time_s[chosen] - predicted[self._node[chosen]]) / sigma_s
-        density = _student_log_density(standardised) - np.log(sigma_s) - np.log(self._clutter_hz[chosen])
+        density = _student_log_density(standardised) - np.log(sigma_s) - self._log_clutter[chosen]
         heard = np.zeros((1, len(self._sites_m)), dtype=bool)
         heard[0, self._node[chosen]] = True
         pattern = self._pattern(np.hypot(*(self._sites_m - position).T)[None], heard, predicted[None])

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from fusion_server.associate import AssociateSettings, Associator, Hypothesis
 from fusion_server.incidents import IncidentSettings, belongs, gunshot_probability, incident_id, make_incident
+from fusion_server.listening import Listening
 from fusion_server.locate import LocateSettings, locate
 from fusion_server.registry import Registry
 from shotline.atmosphere import WeatherTimeline
@@ -96,9 +97,18 @@ class FusionEngine:
         Surveyed sites.
     weather : WeatherTimeline
     settings : FusionSettings, optional
+    assume_listening : bool
+        Whether a node of which `note_listening` never spoke counts as listening; see `Listening`.
     """
 
-    def __init__(self, *, registry: Registry, weather: WeatherTimeline, settings: FusionSettings | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        weather: WeatherTimeline,
+        settings: FusionSettings | None = None,
+        assume_listening: bool = True,
+    ) -> None:
         self._registry = registry
         self._weather = weather
         self._settings = settings or FusionSettings()
@@ -108,7 +118,12 @@ class FusionEngine:
         self._context_ns = ns_from_seconds(self._settings.associate.clutter_window_s)
         self._tick_ns = ns_from_seconds(self._settings.tick_s)
         window_s = 2.0 * (longest_path_s + self._settings.lateness_s) + self._settings.associate.clutter_window_s
-        self._associator = Associator(registry, self._settings.associate, window_s=window_s) if len(registry) else None
+        self._listening = Listening([site.node for site in registry], assume=assume_listening)
+        self._associator = (
+            Associator(registry, self._settings.associate, window_s=window_s, listening=self._listening)
+            if len(registry)
+            else None
+        )
         self._seen: dict[DetectionId, int] = {}
         self._now_ns: int | None = None
         self._news_ns: int | None = None
@@ -130,6 +145,10 @@ class FusionEngine:
             for shot in record.shots:
                 for arrival in shot.arrivals:
                     self._known[_uid_of(arrival.detection)] = record
+
+    def note_listening(self, node: str, from_ns: int, until_ns: int) -> None:
+        """Note that a node listens during a span of event time, so that its silence then means something."""
+        self._listening.note(node, from_ns, until_ns)
 
     def add(self, detection: Detection) -> Disposition:
         """Take one detection, in any order; say what became of it."""
@@ -300,6 +319,7 @@ class FusionEngine:
                 self._associator.strike(tracked.uids)
         too_old_ns = now_ns + self._tick_ns - self._horizon_ns
         forget_ns = too_old_ns - self._horizon_ns - self._context_ns
+        self._listening.forget_before(forget_ns)
         self._associator.age(strike_before_ns=too_old_ns, forget_before_ns=forget_ns)
         gap_ns = ns_from_seconds(self._settings.incidents.gap_s)
         self._incidents = [

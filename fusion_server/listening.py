@@ -1,0 +1,58 @@
+"""Which nodes were listening when: silence counts as evidence only from a node that could have spoken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Listening"]
+
+_ALWAYS = (-(2**62), 2**62)
+
+
+class Listening:
+    """Spans of event time in which each node is known to have been listening.
+
+    Parameters
+    ----------
+    nodes : sequence of str
+        Every node, in the order used for arrays.
+    assume : bool
+        Whether a node of which nothing was ever noted counts as listening: yes when replaying pulses without
+        heartbeats, no on a live server, where a node that never spoke is not there.
+    """
+
+    def __init__(self, nodes: Sequence[str], *, assume: bool) -> None:
+        self._spans: dict[str, list[tuple[int, int]]] = {node: [] for node in nodes}
+        self._unknown = [_ALWAYS] if assume else []
+        self._ever: set[str] = set()
+
+    def note(self, node: str, from_ns: int, until_ns: int) -> None:
+        """Note that a node listens during a span; unknown nodes are ignored, overlapping spans are joined."""
+        spans = self._spans.get(node)
+        if spans is None:
+            return
+        self._ever.add(node)
+        apart = [span for span in spans if span[1] < from_ns or span[0] > until_ns]
+        joined = [span for span in spans if span not in apart]
+        spans[:] = sorted(
+            [*apart, (min([from_ns, *(span[0] for span in joined)]), max([until_ns, *(span[1] for span in joined)]))]
+        )
+
+    def forget_before(self, time_ns: int) -> None:
+        """Drop spans that ended before an instant."""
+        for spans in self._spans.values():
+            spans[:] = [span for span in spans if span[1] >= time_ns]
+
+    def spans_s(self, epoch_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return starts and ends, seconds after an epoch, each of shape (n_nodes, n_spans), padded with empty spans."""
+        rows = [spans if node in self._ever else self._unknown for node, spans in self._spans.items()]
+        width = max(1, *(len(row) for row in rows)) if rows else 1
+        starts, ends = np.full((len(rows), width), np.inf), np.full((len(rows), width), -np.inf)
+        for index, row in enumerate(rows):
+            for column, (start_ns, end_ns) in enumerate(row):
+                starts[index, column] = (start_ns - epoch_ns) / 1e9
+                ends[index, column] = (end_ns - epoch_ns) / 1e9
+        return starts, ends
