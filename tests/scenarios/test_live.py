@@ -23,7 +23,7 @@ MAIN = "from shotline.cli import main; main()"
 @pytest.mark.parametrize("source", ["pulses", "audio"])
 def test_one_test_live(source: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", MAIN, "replay", str(REAL), "--from", source, "--only", "FP1/test_004"]
-    command += ["--live", "--out", str(tmp_path / "out"), "--json"]
+    command += ["--live", "--pace", "1.5", "--out", str(tmp_path / "out"), "--json"]
     done = subprocess.run(
         command,
         capture_output=True,
