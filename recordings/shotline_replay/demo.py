@@ -57,7 +57,8 @@ def verdict(scene: Scene, revisions: Sequence[IncidentRecord]) -> list[str]:
     """Return what was missed, wrong or imagined, in words; nothing when the demo did what it must.
 
     Every event must have its incident with the right number of rounds and within its CEP95, every round a shot within
-    *its* CEP95; and no other incident may ever have been alerted, taken back or not.
+    *its* CEP95; and no other incident may have been alerted. A first guess about a shot that was taken back is no such
+    incident; one at any other time is, taken back or not.
     """
     standing = [item for item in latest_revisions(revisions) if item.state != RETRACTED]
     score = score_scene(scene, standing)
@@ -78,7 +79,8 @@ def verdict(scene: Scene, revisions: Sequence[IncidentRecord]) -> list[str]:
     problems += [f"a shot is {check.error_m:.1f} m off, outside its CEP95" for check in outside]
     answered = {event.incident_id for event in score.events if event.kind == "gunshot"}
     for item in latest_revisions(revisions):
-        if item.id not in answered:
+        about_a_shot = _nearest_in_time(item, [event for event in scene.truth if event.kind == "gunshot"]) is not None
+        if item.id not in answered and not (item.state == RETRACTED and about_a_shot):
             problems.append(f"an alert for something else at x {item.x_m:.0f} m, y {item.y_m:.0f} m, {item.time_utc}")
     return problems
 

@@ -107,6 +107,13 @@ def test_verdict_names_what_is_not_as_it_should_be(revisions: list[IncidentRecor
     assert any(item.startswith(problem) for item in verdict(SCENE, revisions)), verdict(SCENE, revisions)
 
 
+def test_a_first_guess_that_was_taken_back_is_forgiven() -> None:
+    guess = answer(ONE, off_m=300.0, identity="guess", state="retracted")
+    assert verdict(SCENE, [guess, answer(ONE), answer(THREE)]) == []
+    standing = msgspec.structs.replace(guess, state="provisional")
+    assert verdict(SCENE, [standing, answer(ONE), answer(THREE)]) != []
+
+
 def test_an_incident_that_was_taken_back_is_missing() -> None:
     back = msgspec.structs.replace(answer(ONE), revision=2, state="retracted")
     assert "one: 1 round fired, nothing reported" in verdict(SCENE, [answer(ONE), back, answer(THREE)])
