@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fusion_server.registry import Registry
 from shotline.atmosphere import Weather, WeatherTimeline
-from shotline.config import ConfigModel, load_config
+from shotline.config import ConfigModel, line_of, load_config
 from shotline.domain import Site
 from shotline.errors import ConfigError, InputError, Problem
 from shotline.geodesy import LocalFrame
@@ -319,13 +318,12 @@ def _site(node: NodeSection, frame: LocalFrame | None) -> Site:
 
 def _cross_problems(config: ServerConfig, path: Path) -> list[Problem]:
     """Return the mistakes that no section can see alone."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    text = path.read_text(encoding="utf-8")
     problems: list[Problem] = []
 
-    def problem(table: str, index: int, field: str, message: str) -> None:
-        headers = [number for number, line in enumerate(lines, 1) if re.match(rf"\s*\[\[\s*{table}\s*\]\]", line)]
-        line = headers[index] if index < len(headers) else 0
-        problems.append(Problem(message, str(path), f"{table}.{index}.{field}", line))
+    def problem(table: str, index: int, key: str, message: str) -> None:
+        field = f"{table}.{index}.{key}"
+        problems.append(Problem(message, str(path), field, line_of(text, field)))
 
     first: dict[str, int] = {}
     for index, node in enumerate(config.nodes):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shotline.config import ConfigModel, load_config
+from shotline.config import ConfigModel, line_of, load_config
 from shotline.domain import ClockState
 from shotline.errors import ConfigError, InputError, Problem
 from shotline.timebase import parse_utc
@@ -149,12 +149,11 @@ def load_node_config(path: Path) -> NodeConfig:
 
 def _cross_problems(config: NodeConfig, path: Path) -> list[Problem]:
     """Return the mistakes that no section can see alone."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    headers = [number for number, line in enumerate(lines, start=1) if line.replace(" ", "").startswith("[[sources]]")]
+    text = path.read_text(encoding="utf-8")
 
-    def problem(index: int, field: str, message: str) -> Problem:
-        line = headers[index] if index < len(headers) else 0
-        return Problem(message, str(path), f"sources.{index}.{field}", line)
+    def problem(index: int, key: str, message: str) -> Problem:
+        field = f"sources.{index}.{key}"
+        return Problem(message, str(path), field, line_of(text, field))
 
     starts = [None if source.start_utc is None else parse_utc(source.start_utc) for source in config.sources]
     known = [(index, start_ns) for index, start_ns in enumerate(starts) if start_ns is not None]

@@ -102,6 +102,11 @@ class WeatherTimeline:
         """Return a timeline of one observation that holds for ever."""
         return cls([(0, weather)])
 
+    @property
+    def observations(self) -> tuple[tuple[int, Weather], ...]:
+        """Every observation with its instant, in time order."""
+        return tuple(zip(self._times_ns, self._weather, strict=True))
+
     def at(self, time_ns: int) -> Weather:
         """Return the weather in force at an instant."""
         return self._weather[max(0, bisect_right(self._times_ns, time_ns) - 1)]

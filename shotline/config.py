@@ -11,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shotline.errors import ConfigError, Problem
 
-__all__ = ["ConfigModel", "load_config", "parse_config"]
+__all__ = ["ConfigModel", "line_of", "load_config", "parse_config"]
+
+_HEADER = re.compile(r"(\[\[?)\s*([^\[\]]+?)\s*\]")
+_KEY = re.compile(r"([A-Za-z0-9_.\"'-]+)\s*=")
 
 
 class ConfigModel(BaseModel):
@@ -36,7 +39,9 @@ def load_config(path: Path, model: type[_Model]) -> _Model:
     except OSError as error:
         raise ConfigError(f"cannot read the file: {error.strerror}", source=path) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"not UTF-8 text: byte {error.start} cannot be read; save it as UTF-8", source=path) from error
+        raise ConfigError(
+            f"not UTF-8 text: byte {error.start} cannot be read; save it as UTF-8", source=path
+        ) from error
     return parse_config(text, model, source=str(path))
 
 
@@ -55,7 +60,7 @@ def parse_config(text: str, model: type[_Model], *, source: str) -> _Model:
                 message=_sentence(item["type"], item["msg"], item.get("input")),
                 source=source,
                 field=".".join(str(part) for part in item["loc"]),
-                line=_line_of(text, item["loc"]),
+                line=line_of(text, ".".join(str(part) for part in item["loc"])),
             )
             for item in error.errors()
         )
@@ -70,40 +75,41 @@ def _sentence(kind: str, message: str, value: object) -> str:
     return f"{message[:1].lower()}{message[1:]}; saw {value!r}"
 
 
-def _line_of(text: str, location: tuple[int | str, ...]) -> int:
-    """Return the one-based line where a key path is set, or of the nearest table above it; 0 if none is found."""
-    tables: dict[str, int] = {}
-    path: tuple[str, ...] = ()
+def line_of(text: str, field: str) -> int:
+    """Return the one-based line of a dotted field such as ``scenes.0.nodes.3.x_m``, or of the nearest table above it.
+
+    Arrays of tables inside arrays of tables are followed: ``[[scenes.nodes]]`` belongs to the last ``[[scenes]]``. 0
+    when there is not even a table above it.
+    """
+    wanted = field.split(".")
+    counts: dict[tuple[str, ...], int] = {}
+    table: tuple[str, ...] = ()
     best, best_depth = 0, 0
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
-        if array := re.match(r"\[\[\s*([^\]]+?)\s*\]\]", stripped):
-            name = array[1]
-            tables[name] = tables.get(name, -1) + 1
-            path = (*_split(name), str(tables[name]))
-        elif table := re.match(r"\[\s*([^\]]+?)\s*\]", stripped):
-            path = _split(table[1])
-        elif key := re.match(r"([A-Za-z0-9_.\"'-]+)\s*=", stripped):
-            depth = _shared(location, (*path, *_split(key[1])))
-            if depth > best_depth and depth == len(path) + len(_split(key[1])):
-                best, best_depth = number, depth
-            continue
+        if header := _HEADER.match(stripped):
+            table = _table_path(_parts(header[2]), counts, is_array=header[1] == "[[")
+            found = table
+        elif key := _KEY.match(stripped):
+            found = (*table, *_parts(key[1]))
         else:
             continue
-        depth = _shared(location, path)
-        if depth == len(path) and depth > best_depth:
-            best, best_depth = number, depth
+        if len(found) > best_depth and wanted[: len(found)] == list(found):
+            best, best_depth = number, len(found)
     return best
 
 
-def _split(name: str) -> tuple[str, ...]:
+def _table_path(parts: tuple[str, ...], counts: dict[tuple[str, ...], int], *, is_array: bool) -> tuple[str, ...]:
+    """Return the path of a table with the index of every array that it is in; counts the arrays as they are seen."""
+    table: tuple[str, ...] = ()
+    for depth, part in enumerate(parts, start=1):
+        table = (*table, part)
+        if is_array and depth == len(parts):
+            counts[table] = counts.get(table, 0) + 1
+        if table in counts:
+            table = (*table, str(counts[table] - 1))
+    return table
+
+
+def _parts(name: str) -> tuple[str, ...]:
     return tuple(part.strip().strip("\"'") for part in name.split("."))
-
-
-def _shared(location: tuple[int | str, ...], path: tuple[str, ...]) -> int:
-    count = 0
-    for wanted, seen in zip(location, path, strict=False):
-        if str(wanted) != seen:
-            break
-        count += 1
-    return count

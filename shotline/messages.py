@@ -46,7 +46,10 @@ NodeName = Annotated[
 ]
 Version = Annotated[int, msgspec.Meta(ge=1, le=255, description="schema version of this message")]
 Boot = Annotated[
-    int, msgspec.Meta(ge=0, le=_MAX_INT63, description="drawn anew at each start of a node; derived from the file in a replay")
+    int,
+    msgspec.Meta(
+        ge=0, le=_MAX_INT63, description="drawn anew at each start of a node; derived from the file in a replay"
+    ),
 ]
 Sequence = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INT63, description="counts up by one within a boot")]
 UtcNs = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INT63, description="UTC nanoseconds since 1970")]
@@ -225,9 +228,10 @@ def decode(data: bytes) -> Message:
             f"schema version {version}, this reader knows {SCHEMA_VERSION}; update the older side",
         )
     try:
-        return _DECODER.decode(data)
+        message: Message = _DECODER.decode(data)
     except msgspec.ValidationError as error:
         raise MessageError(RejectReason.MALFORMED, str(error)) from error
+    return message
 
 
 def _schema_version(data: bytes) -> int:
@@ -237,9 +241,13 @@ def _schema_version(data: bytes) -> int:
     except msgspec.ValidationError as error:
         raise MessageError(RejectReason.MALFORMED, f"expected an array of tag, version, fields: {error}") from error
     except msgspec.DecodeError as error:
-        raise MessageError(RejectReason.TRUNCATED, f"{len(data)} bytes end or break inside a message: {error}") from error
+        raise MessageError(
+            RejectReason.TRUNCATED, f"{len(data)} bytes end or break inside a message: {error}"
+        ) from error
     except IndexError as error:
-        raise MessageError(RejectReason.MALFORMED, "expected an array of tag, version, fields; saw fewer than two") from error
+        raise MessageError(
+            RejectReason.MALFORMED, "expected an array of tag, version, fields; saw fewer than two"
+        ) from error
 
 
 def pack_frames(messages: Iterable[Message]) -> Iterator[bytes]:

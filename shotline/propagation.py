@@ -81,9 +81,7 @@ def absorption_db_per_m(
     molar_h = humidity_percent * saturation / relative_p
     oxygen_hz = relative_p * (24.0 + 4.04e4 * molar_h * (0.02 + molar_h) / (0.391 + molar_h))
     nitrogen_hz = (
-        relative_p
-        * relative_t**-0.5
-        * (9.0 + 280.0 * molar_h * np.exp(-4.170 * (relative_t ** (-1.0 / 3.0) - 1.0)))
+        relative_p * relative_t**-0.5 * (9.0 + 280.0 * molar_h * np.exp(-4.170 * (relative_t ** (-1.0 / 3.0) - 1.0)))
     )
     frequency_sq = frequency_hz**2
     result: NDArray[np.float64] = (

@@ -18,9 +18,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from shotline.atmosphere import Weather, WeatherTimeline
-from shotline.config import ConfigModel, parse_config
+from shotline.config import ConfigModel, line_of, parse_config
 from shotline.domain import ClockState, DetectionId, Site
-from shotline.errors import ConfigError, DatasetError, InputError, MessageError, Problem
+from shotline.errors import DatasetError, InputError, MessageError
 from shotline.geodesy import LocalFrame
 from shotline.messages import Detection, decode, iter_frames, pack_frames
 from shotline.timebase import format_utc, parse_utc
@@ -287,15 +287,7 @@ def load_dataset(path: Path, *, only: Collection[str] | None = None) -> Dataset:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read the file: {error}; expected {DATASET_FILE}", source=file) from error
-    try:
-        table = parse_config(text, _DatasetTable, source=str(file))
-    except ConfigError as error:
-        raise ConfigError.from_problems(
-            tuple(
-                Problem(problem.message, problem.source, problem.field, _line_of(text, problem.field) or problem.line)
-                for problem in error.problems
-            )
-        ) from error
+    table = parse_config(text, _DatasetTable, source=str(file))
     reader = _Reader(file, text)
     names = [scene.name for scene in table.scenes]
     reader.unique(names, lambda index: f"scenes.{index}.name", "scene")
@@ -359,7 +351,7 @@ class _Reader:
                 raise self._error(f"{what} '{name}' is there twice; give each its own name", field_of(index))
 
     def _error(self, message: str, field: str) -> DatasetError:
-        return DatasetError(message, source=self._file, field=field, line=_line_of(self._text, field))
+        return DatasetError(message, source=self._file, field=field, line=line_of(self._text, field))
 
     def _made(self, field: str, make: Callable[[], _Made]) -> _Made:
         try:
@@ -507,7 +499,7 @@ def _scene_lines(scene: Scene, folder: Path) -> Iterator[str]:
     for site in scene.sites:
         yield from ("", "[[scenes.nodes]]")
         yield from _keys(id=site.node, x_m=site.x_m, y_m=site.y_m, z_m=site.z_m, sigma_m=site.sigma_m)
-    for time_ns, weather in _observations(scene.weather):
+    for time_ns, weather in scene.weather.observations:
         yield from ("", "[[scenes.weather]]")
         yield from _keys(
             time_utc=_instant(time_ns),
@@ -549,10 +541,6 @@ def _scene_lines(scene: Scene, folder: Path) -> Iterator[str]:
         )
 
 
-def _observations(timeline: WeatherTimeline) -> list[tuple[int, Weather]]:
-    return list(zip(timeline._times_ns, timeline._weather, strict=True))
-
-
 def _instant(time_ns: int) -> str:
     return format_utc(time_ns, digits=9)
 
@@ -574,33 +562,3 @@ def _toml(value: str | int | float | Iterable[str]) -> str:
 
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _line_of(text: str, field: str) -> int:
-    """Return the one-based line of a dotted field such as ``scenes.0.nodes.3.x_m``, or of the nearest table above it.
-
-    Arrays of tables inside arrays of tables are followed: ``[[scenes.nodes]]`` belongs to the last ``[[scenes]]``.
-    """
-    wanted = field.split(".")
-    seen: Counter[tuple[str, ...]] = Counter()
-    table: tuple[str, ...] = ()
-    best, best_depth = 0, 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if header := re.match(r"\[\[?\s*([\w.-]+)\s*(\]\]?)", stripped):
-            table = ()
-            parts = header[1].split(".")
-            for depth, part in enumerate(parts, start=1):
-                table = (*table, part)
-                if depth == len(parts) and header[2] == "]]":
-                    seen[table] += 1
-                if table in seen:
-                    table = (*table, str(seen[table] - 1))
-            found: tuple[str, ...] = table
-        elif key := re.match(r"([\w-]+)\s*=", stripped):
-            found = (*table, key[1])
-        else:
-            continue
-        if len(found) > best_depth and wanted[: len(found)] == list(found):
-            best, best_depth = number, len(found)
-    return best

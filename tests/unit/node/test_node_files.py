@@ -187,7 +187,7 @@ class TestConfig:
 
     def test_files_out_of_order(self, tmp_path: Path) -> None:
         assert self.problems(tmp_path, GOOD.replace("00:50:26", "00:48:26")) == [
-            "18: sources.1.start_utc: starts before a source above it; list the files in time order"
+            "20: sources.1.start_utc: starts before a source above it; list the files in time order"
         ]
 
     def test_pace_needs_start_times(self, tmp_path: Path) -> None:

@@ -178,8 +178,8 @@ kind = "jsonl"
 path = "two"
 """
     assert problems(tmp_path, text) == [
-        "server.toml:5: nodes.1.id: node 'a' is there twice; give each node one site",
-        "server.toml:5: nodes.1.lat_deg: node 'a' is in degrees but there is no [frame]; add the origin",
+        "server.toml:6: nodes.1.id: node 'a' is there twice; give each node one site",
+        "server.toml:7: nodes.1.lat_deg: node 'a' is in degrees but there is no [frame]; add the origin",
         "server.toml:12: sinks.1.name: two sinks are named 'jsonl'; receipts are kept by name, give each its own",
     ]
 
