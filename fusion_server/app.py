@@ -25,8 +25,6 @@ from fusion_server.config import ConsoleSinkSection, JsonlSinkSection, ServerCon
 from fusion_server.dispatch import ConsoleSink, Dispatcher, JsonlSink, SigningSecret, Sink, WebhookSink
 from fusion_server.engine import Disposition, FusionEngine
 from fusion_server.health import (
-    Check,
-    HealthReport,
     check_disk,
     check_event_clock,
     check_fusion,
@@ -43,6 +41,7 @@ from fusion_server.http_server import HttpServer
 from fusion_server.receiver import CurveServerKeys, Intake, Receiver
 from shotline.domain import DetectionId, Incident, IncidentState
 from shotline.errors import InputError, StorageError, TransportError
+from shotline.health import Check, HealthReport
 from shotline.messages import Detection
 from shotline.records import IncidentRecord, incident_record
 from shotline.units import NS_PER_S
@@ -252,6 +251,9 @@ class ServerApp:
     def _start_http(self) -> None:
         from fusion_server.api import LiveFeed, Mode, create_app
 
+        mode = Mode.REPLAY if self._config.scene else Mode.LIVE
+        if self._config.server.test_alerts:
+            mode = Mode.DEMO
         self._live = LiveFeed()
         app = create_app(
             history=self._history,
@@ -259,7 +261,7 @@ class ServerApp:
             frame=self._frame,
             health=self.health,
             live=self._live,
-            mode=Mode.REPLAY if self._config.scene else Mode.LIVE,
+            mode=mode,
             silent_after_s=self._config.server.silent_after_s,
             now_ns=self._now_ns,
         )

@@ -1,21 +1,17 @@
-"""Health: a list of named checks, each with a status, a sentence in plain words and the numbers behind it.
+"""The server's checks. Pure: what was measured goes in, checks come out.
 
-Pure: what was measured goes in, checks come out. `shotline server check` prints them, the API and the page show them.
+`shotline server check` prints them, the API and the page show them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 
+from shotline.health import Check, CheckStatus
 from shotline.timebase import format_utc
 from shotline.units import NS_PER_S
 
 __all__ = [
-    "Check",
-    "CheckStatus",
-    "HealthReport",
     "check_disk",
     "check_event_clock",
     "check_fusion",
@@ -31,65 +27,6 @@ __all__ = [
 _DISK_WARN_BYTES = 1_000_000_000
 _DISK_FAIL_BYTES = 100_000_000
 _MOST_NAMED = 8
-
-
-class CheckStatus(StrEnum):
-    """From good to bad."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at.
-
-    Parameters
-    ----------
-    name : str
-        The same each time, such as ``store``.
-    status : CheckStatus
-    message : str
-        What was seen, and what to do when it is not ok.
-    numbers : Mapping[str, int | float]
-        The figures behind it; each key ends in its unit.
-    """
-
-    name: str
-    status: CheckStatus
-    message: str
-    numbers: Mapping[str, int | float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class HealthReport:
-    """Every check, at one instant of wall time."""
-
-    as_of_ns: int
-    checks: tuple[Check, ...]
-
-    @property
-    def status(self) -> CheckStatus:
-        """The worst of the checks."""
-        order = list(CheckStatus)
-        return max((check.status for check in self.checks), key=order.index, default=CheckStatus.OK)
-
-    def as_json(self) -> dict[str, object]:
-        """Return the shape that the API and ``--json`` give."""
-        return {
-            "status": self.status.value,
-            "as_of_utc": format_utc(self.as_of_ns),
-            "checks": [
-                {
-                    "name": check.name,
-                    "status": check.status.value,
-                    "message": check.message,
-                    "numbers": dict(check.numbers),
-                }
-                for check in self.checks
-            ],
-        }
 
 
 def check_store(name: str, problem: str, *, detections: int) -> Check:

@@ -10,11 +10,12 @@ from pathlib import Path
 from fusion_server.app import load_curve_keys
 from fusion_server.config import JsonlSinkSection, ServerConfig, WebhookSinkSection
 from fusion_server.dispatch import SigningSecret, WebhookSink
-from fusion_server.health import Check, CheckStatus, HealthReport, check_disk, check_store
+from fusion_server.health import check_disk, check_store
 from fusion_server.history import History
 from fusion_server.http_server import listening_socket
 from fusion_server.receiver import Intake, Receiver
 from shotline.errors import ShotlineError
+from shotline.health import Check, CheckStatus, HealthReport
 
 __all__ = ["check_configuration"]
 

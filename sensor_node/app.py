@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
@@ -25,14 +24,13 @@ from sensor_node.spool import MemorySpool, Spool, SpoolCounts, SqliteSpool
 from shotline import __version__
 from shotline.domain import ClockState
 from shotline.errors import AudioError, InputError, ShotlineError, StorageError
+from shotline.health import Check, CheckStatus
 from shotline.messages import Detection, Heartbeat, Hello, pack_frames
 from shotline.onsets import OnsetSettings
 from shotline.timebase import EventClock, format_utc, parse_utc
 from shotline.units import NS_PER_MS, NS_PER_S, ns_from_seconds
 
 __all__ = [
-    "Check",
-    "CheckStatus",
     "FileSource",
     "NodeApp",
     "NodeProfile",
@@ -421,24 +419,6 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class CheckStatus(StrEnum):
-    """From good to bad."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at: what was seen, and what to do when it is not ok."""
-
-    name: str
-    status: CheckStatus
-    message: str
-    numbers: dict[str, int | float] = field(default_factory=dict)
 
 
 def check_node(config: NodeConfig) -> list[Check]:

@@ -120,26 +120,22 @@ def replay(
 @app.command()
 def check(config: _ConfigFile, as_json: _Json = False) -> None:
     """Look at everything the node needs, and say in plain words what is wrong. Exit 1 when something is."""
-    from sensor_node.app import Check, CheckStatus, check_node
+    from sensor_node.app import check_node
     from sensor_node.config import load_node_config
     from shotline.errors import ConfigError
+    from shotline.health import Check, CheckStatus, worst_status
 
     try:
         checks = check_node(load_node_config(config))
     except ConfigError as error:
         checks = [Check("config", CheckStatus.FAIL, str(problem)) for problem in error.problems]
-    failed = any(item.status is CheckStatus.FAIL for item in checks)
+    worst = worst_status(checks)
     if as_json:
-        listed = [
-            {"name": item.name, "status": item.status.value, "message": item.message, "numbers": item.numbers}
-            for item in checks
-        ]
-        worst = max((item.status for item in checks), key=list(CheckStatus).index)
-        typer.echo(json.dumps({"status": worst.value, "checks": listed}, indent=2))
+        typer.echo(json.dumps({"status": worst.value, "checks": [item.as_json() for item in checks]}, indent=2))
     else:
         for item in checks:
             typer.echo(f"{item.status.value:4}  {item.name:12} {item.message}")
-    raise typer.Exit(1 if failed else 0)
+    raise typer.Exit(1 if worst is CheckStatus.FAIL else 0)
 
 
 def _report(summary: Summary, *, as_json: bool) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from fusion_server.health import HealthReport
 from fusion_server.history import NodeStatus, Receipt
 from shotline.domain import Site
 from shotline.geodesy import LocalFrame
+from shotline.health import HealthReport
 from shotline.records import ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord
 from shotline.timebase import format_utc
 from shotline.units import seconds_from_ns

@@ -31,12 +31,12 @@ from fusion_server.api.geojson import incident_features, incidents_collection, n
 from fusion_server.api.page import page_router
 from fusion_server.api.problems import ApiProblemError, add_problem_handlers
 from fusion_server.api.security import SecurityHeaders
-from fusion_server.health import CheckStatus, HealthReport
 from fusion_server.history import History
 from fusion_server.registry import Registry
 from shotline import __version__
 from shotline.errors import InputError
 from shotline.geodesy import LocalFrame
+from shotline.health import CheckStatus, HealthReport
 from shotline.records import ALERT_NOTICE, IncidentRecord
 from shotline.timebase import format_utc, parse_utc
 

@@ -12,11 +12,11 @@ from alert_samples import health, incident, node_statuses, registry
 from chromium_pipe import Browser
 
 from fusion_server.api import LiveFeed, Mode, create_app
-from fusion_server.health import CheckStatus
 from fusion_server.history import History, Receipt
 from fusion_server.http_server import HttpServer
 from fusion_server.registry import Registry
 from shotline.domain import Site
+from shotline.health import CheckStatus
 from shotline.records import IncidentRecord
 
 pytestmark = pytest.mark.processes

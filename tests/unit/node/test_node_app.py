@@ -22,7 +22,6 @@ from typer.testing import CliRunner
 
 from sensor_node import app as node_app
 from sensor_node.app import (
-    CheckStatus,
     FileSource,
     NodeApp,
     NodeProfile,
@@ -37,6 +36,7 @@ from sensor_node.config import load_node_config
 from sensor_node.spool import SqliteSpool
 from shotline.domain import ClockState
 from shotline.errors import AudioError, ConfigError, InputError, StorageError
+from shotline.health import CheckStatus
 from shotline.messages import Ack, Detection, Heartbeat, Hello, Reject, RejectReason, decode, encode, iter_frames
 from shotline.timebase import EventClock, parse_utc
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fusion_server import health
-from fusion_server.health import Check, CheckStatus, HealthReport
+from shotline.health import Check, CheckStatus, HealthReport
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_545_180_566 * SECOND_NS

@@ -300,6 +300,17 @@ def test_the_page_and_the_api_are_served_on_a_free_port(tmp_path: Path, wall: Wa
             assert json.load(answer)["status"] == "ok"
 
 
+@pytest.mark.parametrize(("test_alerts", "mode"), [(False, "live"), (True, "demo")])
+def test_an_exercise_is_not_shown_as_live(tmp_path: Path, wall: Wall, test_alerts: bool, mode: str) -> None:
+    settings = config(tmp_path)
+    http = settings.http.model_copy(update={"enabled": True})
+    server = settings.server.model_copy(update={"test_alerts": test_alerts})
+    with running(settings.model_copy(update={"http": http, "server": server}), wall) as run:
+        assert run.app.http_url is not None
+        with urllib.request.urlopen(run.app.http_url + "meta", timeout=10) as answer:
+            assert json.load(answer)["mode"] == mode
+
+
 def test_a_taken_http_port_ends_the_start_cleanly(tmp_path: Path, wall: Wall) -> None:
     settings = config(tmp_path)
     with running(settings.model_copy(update={"http": settings.http.model_copy(update={"enabled": True})}), wall) as run:

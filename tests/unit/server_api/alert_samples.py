@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import random
 
-from fusion_server.health import Check, CheckStatus, HealthReport
 from fusion_server.history import NodeStatus
 from fusion_server.registry import Registry
 from shotline.domain import ClockState, Site
 from shotline.geodesy import LocalFrame
+from shotline.health import Check, CheckStatus, HealthReport
 from shotline.records import ALERT_NOTICE, ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord
 from shotline.timebase import format_utc
 from shotline.units import NS_PER_S

@@ -10,9 +10,9 @@ import httpx
 from fastapi import FastAPI
 
 from fusion_server.api import LiveFeed, Mode, create_app
-from fusion_server.health import CheckStatus
 from fusion_server.history import History
 from shotline.geodesy import LocalFrame
+from shotline.health import CheckStatus
 
 __all__ = ["NOW_NS", "ask", "sample_app"]
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 import fusion_server.api
 from fusion_server.api import Mode
-from fusion_server.health import CheckStatus
 from fusion_server.history import History, NodeStatus, Receipt
 from shotline import __version__
 from shotline.errors import StorageError
+from shotline.health import CheckStatus
 from shotline.records import ALERT_NOTICE, IncidentRecord
 from shotline.timebase import format_utc
 from shotline.units import NS_PER_S
