@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 from scipy.optimize import least_squares
-from shotline_replay.report import describe_software
 
 from fusion_server.locate import locate
 from shotline.atmosphere import Weather
 from shotline.domain import Arrival, DetectionId, Location, Site
 from shotline.units import NS_PER_S, ns_from_seconds
+from shotline_replay.report import describe_software
 
 NODES = (4, 6, 10, 20)
 PROBLEMS = 40

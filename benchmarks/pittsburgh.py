@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import msgspec
+
 from shotline_replay.replay import Source
 from shotline_replay.report import Report
 from shotline_replay.run import Request, replay_to_folder

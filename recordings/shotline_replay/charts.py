@@ -9,10 +9,10 @@ from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
-from shotline_recordings.dataset import TruthEvent
 
 from shotline.domain import Site
 from shotline.records import EllipseRecord, IncidentRecord
+from shotline_recordings.dataset import TruthEvent
 
 __all__ = ["Series", "close_up", "error_cdf", "overview", "residual_histogram", "residual_scatter"]
 

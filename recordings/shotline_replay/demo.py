@@ -13,15 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
-from shotline_recordings.dataset import Scene, TruthEvent
-from shotline_recordings.scene import demo_scene_path, load_scene
-from shotline_recordings.score import score_scene
-from shotline_recordings.simulate import simulate, write_simulation
 
 from shotline.errors import EdgeError
 from shotline.records import ALERT_NOTICE, IncidentRecord
 from shotline.timebase import EventClock, parse_utc
 from shotline.units import NS_PER_S, ns_from_seconds
+from shotline_recordings.dataset import Scene, TruthEvent
+from shotline_recordings.scene import demo_scene_path, load_scene
+from shotline_recordings.score import score_scene
+from shotline_recordings.simulate import simulate, write_simulation
 from shotline_replay.processes import Children
 from shotline_replay.replay import RETRACTED, latest_revisions
 from shotline_replay.session import NotReadyError, Session

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from shotline_recordings.dataset import Recording, Scene
-
 from sensor_node.audiofile import inspect_audio
 from shotline.messages import Detection
 from shotline.units import ns_from_seconds
+from shotline_recordings.dataset import Recording, Scene
 
 __all__ = ["Episode", "detection_episodes", "sound_episodes"]
 

@@ -13,14 +13,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from shotline_recordings.dataset import Dataset, open_dataset
-from shotline_recordings.score import latency_stats
-
 from fusion_server.history import History
 from shotline.errors import EdgeError, InputError
 from shotline.records import IncidentRecord
 from shotline.timebase import EventClock
 from shotline.units import ns_from_seconds
+from shotline_recordings.dataset import Dataset, open_dataset
+from shotline_recordings.score import latency_stats
 from shotline_replay.episodes import Episode, detection_episodes, sound_episodes
 from shotline_replay.processes import Children
 from shotline_replay.replay import SceneRun, Source, require_source

@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from shotline_recordings.dataset import Dataset, Scene, TruthEvent
-
 from shotline.records import ALERT_NOTICE, IncidentRecord, ShotRecord
+from shotline_recordings.dataset import Dataset, Scene, TruthEvent
 from shotline_replay.charts import Series, close_up, error_cdf, overview, residual_histogram, residual_scatter
 from shotline_replay.replay import RETRACTED
 from shotline_replay.report import Report

@@ -14,8 +14,6 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TypeVar
 
-from shotline_recordings.dataset import Dataset, Recording, Scene
-
 from fusion_server.engine import FusionEngine, FusionSettings
 from fusion_server.registry import Registry
 from sensor_node.app import FileSource, NodeApp, NodeProfile
@@ -25,6 +23,7 @@ from shotline.messages import Detection
 from shotline.records import IncidentRecord, incident_record
 from shotline.timebase import parse_utc
 from shotline.units import ns_from_seconds
+from shotline_recordings.dataset import Dataset, Recording, Scene
 from shotline_replay.episodes import Episode, sound_episodes
 
 __all__ = [

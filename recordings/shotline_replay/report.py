@@ -13,13 +13,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
-from shotline_recordings.dataset import Dataset
-from shotline_recordings.score import LatencyStats, Score, alert_delay_s, latency_stats, score_scene, summarise
 
 import shotline
 from fusion_server.engine import FusionSettings
 from shotline.errors import StorageError
 from shotline.records import IncidentRecord
+from shotline_recordings.dataset import Dataset
+from shotline_recordings.score import LatencyStats, Score, alert_delay_s, latency_stats, score_scene, summarise
 from shotline_replay.replay import RETRACTED
 from shotline_replay.tuples import LocatorReport
 

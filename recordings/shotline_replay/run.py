@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from shotline_recordings.dataset import Dataset, Scene, open_dataset, save_dataset
-from shotline_recordings.score import LocationCheck, Score
-
 from shotline.domain import Site
 from shotline.errors import InputError, StorageError
 from shotline.records import IncidentRecord
+from shotline_recordings.dataset import Dataset, Scene, open_dataset, save_dataset
+from shotline_recordings.score import LocationCheck, Score
 from shotline_replay.charts import Series
 from shotline_replay.page import report_page
 from shotline_replay.replay import RETRACTED, SceneRun, Source, latest_revisions, replay_dataset

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from shotline_recordings.dataset import Recording, Scene
 
 from fusion_server.history import History
 from shotline.atmosphere import Weather
@@ -25,6 +24,7 @@ from shotline.messages import Detection, pack_frames
 from shotline.records import IncidentRecord
 from shotline.timebase import EventClock, format_utc, parse_utc
 from shotline.units import NS_PER_S
+from shotline_recordings.dataset import Recording, Scene
 from shotline_replay.processes import Child, Children, shotline_command
 
 __all__ = ["NotReadyError", "Session", "SessionResult", "alert_waits_s"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from shotline_recordings.score import LatencyStats, LocationScore
-
 from shotline_replay.report import Report
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from functools import partial
 
 import msgspec
 import numpy as np
-from shotline_recordings.dataset import Dataset, Scene, TruthEvent
-from shotline_recordings.score import LocationCheck, LocationScore, check_location, score_locations
 
 from fusion_server.locate import LocateSettings, locate
 from fusion_server.registry import Registry
 from shotline.atmosphere import Weather
 from shotline.domain import Arrival, Incident, IncidentState, Location, NoLocation, Shot
 from shotline.records import IncidentRecord, incident_record
+from shotline_recordings.dataset import Dataset, Scene, TruthEvent
+from shotline_recordings.score import LocationCheck, LocationScore, check_location, score_locations
 from shotline_replay.replay import Source, in_parallel, require_source
 
 __all__ = [

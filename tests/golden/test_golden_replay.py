@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from shotline_recordings.dataset import save_dataset
 from shotline_replay.replay import Source
 from shotline_replay.run import Request, replay_to_folder

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from shotline_recordings.dataset import Scene, TruthEvent
-from shotline_replay.demo import verdict
 
 from shotline.atmosphere import Weather, WeatherTimeline
 from shotline.domain import Site
 from shotline.records import ALERT_NOTICE, EllipseRecord, IncidentRecord, ShotRecord
 from shotline.timebase import format_utc
 from shotline.units import NS_PER_S
+from shotline_recordings.dataset import Scene, TruthEvent
+from shotline_replay.demo import verdict
 
 MAIN = "from shotline.cli import main; main()"
 EPOCH_NS = 1_800_000_000 * NS_PER_S

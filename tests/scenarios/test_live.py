@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from shotline_replay.report import read_incidents
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "pittsburgh"

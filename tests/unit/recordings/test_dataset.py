@@ -7,6 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
+from shotline.atmosphere import Weather, WeatherTimeline
+from shotline.domain import ClockState, Site
+from shotline.errors import ConfigError, DatasetError, InputError
+from shotline.geodesy import LocalFrame
+from shotline.messages import Detection, Heartbeat, LevelReference, pack_frames
+from shotline.units import NS_PER_S
 from shotline_recordings.dataset import (
     Dataset,
     PulseSet,
@@ -17,13 +24,6 @@ from shotline_recordings.dataset import (
     open_dataset,
     save_dataset,
 )
-
-from shotline.atmosphere import Weather, WeatherTimeline
-from shotline.domain import ClockState, Site
-from shotline.errors import ConfigError, DatasetError, InputError
-from shotline.geodesy import LocalFrame
-from shotline.messages import Detection, Heartbeat, LevelReference, pack_frames
-from shotline.units import NS_PER_S
 
 T0_NS = 1_545_180_000 * NS_PER_S + 123_456_789
 REAL = Path(__file__).parents[4] / "shared" / "data" / "pittsburgh"

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from shotline_recordings import pittsburgh
 
 from shotline.atmosphere import speed_of_sound_mps
 from shotline.domain import ClockState
@@ -20,6 +19,7 @@ from shotline.errors import DatasetError
 from shotline.messages import LevelReference, decode, encode
 from shotline.timebase import format_utc, parse_utc
 from shotline.units import NS_PER_MS, NS_PER_S, ns_from_seconds
+from shotline_recordings import pittsburgh
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "pittsburgh"
 needs_data = pytest.mark.skipif(not REAL.is_dir(), reason=f"the Pittsburgh live-fire set is not at {REAL}")

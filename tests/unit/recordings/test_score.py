@@ -7,6 +7,13 @@ import math
 
 import msgspec
 import pytest
+
+from shotline.atmosphere import Weather, WeatherTimeline
+from shotline.domain import Site
+from shotline.errors import InputError
+from shotline.records import ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord
+from shotline.timebase import format_utc
+from shotline.units import NS_PER_S, ns_from_seconds
 from shotline_recordings.dataset import Scene, TruthEvent
 from shotline_recordings.score import (
     LocationCheck,
@@ -17,13 +24,6 @@ from shotline_recordings.score import (
     score_scene,
     summarise,
 )
-
-from shotline.atmosphere import Weather, WeatherTimeline
-from shotline.domain import Site
-from shotline.errors import InputError
-from shotline.records import ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord
-from shotline.timebase import format_utc
-from shotline.units import NS_PER_S, ns_from_seconds
 
 T0_NS = 1_545_180_000 * NS_PER_S
 ROUND = EllipseRecord(semi_major_m=10.0, semi_minor_m=10.0, orientation_deg=0.0)

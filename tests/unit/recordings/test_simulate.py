@@ -11,15 +11,15 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 from numpy.typing import NDArray
-from shotline_recordings.cli import app
-from shotline_recordings.dataset import load_dataset
-from shotline_recordings.scene import Bang, Echoes, Noise, SceneFile, SceneNode, Shots, demo_scene_path, load_scene
-from shotline_recordings.simulate import REFERENCE_PRESSURE_PA, simulate, write_simulation
 from typer.main import get_command
 
 from shotline.errors import ConfigError, InputError
 from shotline.propagation import travel_time_s
 from shotline.units import NS_PER_S
+from shotline_recordings.cli import app
+from shotline_recordings.dataset import load_dataset
+from shotline_recordings.scene import Bang, Echoes, Noise, SceneFile, SceneNode, Shots, demo_scene_path, load_scene
+from shotline_recordings.simulate import REFERENCE_PRESSURE_PA, simulate, write_simulation
 
 QUIET = Noise(background_db_spl=0.0, traffic_db_spl=0.0, passes_per_minute=0.0)
 BARE = Echoes(per_path=0.0, tail_db=-120.0, nlos_share=0.0)

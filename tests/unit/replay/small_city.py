@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from shotline_recordings.dataset import Dataset, PulseSet, Scene, TruthEvent
 
 from shotline.atmosphere import Weather, WeatherTimeline
 from shotline.domain import ClockState, Site
 from shotline.messages import Detection, LevelReference
 from shotline.timebase import parse_utc
 from shotline.units import NS_PER_S, ns_from_seconds
+from shotline_recordings.dataset import Dataset, PulseSet, Scene, TruthEvent
 
 START_NS = parse_utc("2026-03-14T21:30:00Z")
 AIR = Weather(temperature_c=12.0)

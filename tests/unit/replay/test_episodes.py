@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from shotline_recordings.dataset import Recording
-from shotline_replay.episodes import detection_episodes, sound_episodes
 from small_city import START_NS, small_city
 
 from shotline.units import NS_PER_S
+from shotline_recordings.dataset import Recording
+from shotline_replay.episodes import detection_episodes, sound_episodes
 
 
 def test_detections_are_cut_at_pauses_and_none_is_lost() -> None:

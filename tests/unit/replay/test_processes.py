@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from shotline_replay.processes import Children
 
 from shotline.errors import EdgeError
+from shotline_replay.processes import Children
 
 pytestmark = pytest.mark.processes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from shotline_recordings.dataset import load_dataset, open_dataset
 from shotline_replay.replay import Source
 from shotline_replay.run import Request, replay_to_folder

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from shotline_recordings.dataset import Dataset, load_dataset, save_dataset
-from shotline_recordings.score import score_scene
-from shotline_replay.cli import replay_app
-from shotline_replay.replay import Heard, Source, fuse, latest_revisions, replay_dataset
-from shotline_replay.report import Report, read_incidents
-from shotline_replay.run import Request, replay_to_folder
 from small_city import START_NS, detection, small_city
 from typer.testing import CliRunner
 
 from shotline.errors import DatasetError, InputError, StorageError
 from shotline.records import IncidentRecord
 from shotline.units import NS_PER_S
+from shotline_recordings.dataset import Dataset, load_dataset, save_dataset
+from shotline_recordings.score import score_scene
+from shotline_replay.cli import replay_app
+from shotline_replay.replay import Heard, Source, fuse, latest_revisions, replay_dataset
+from shotline_replay.report import Report, read_incidents
+from shotline_replay.run import Request, replay_to_folder
 
 OUTPUTS = ("incidents.jsonl", "revisions.jsonl", "report.json", "report.html")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from shotline_recordings.dataset import Dataset, PulseSet
-from shotline_replay.tuples import given_shots, locate_dataset, locator_report
 from small_city import START_NS, detection, small_city
 
 from shotline.domain import DetectionId
 from shotline.units import NS_PER_S
+from shotline_recordings.dataset import Dataset, PulseSet
+from shotline_replay.tuples import given_shots, locate_dataset, locator_report
 
 
 @pytest.fixture(scope="module")
