@@ -1,0 +1,69 @@
+# Shotline. `make` alone says what there is.
+VENV := .venv
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+STAMP := $(VENV)/.installed
+RUN := . $(VENV)/bin/activate &&
+# One thread for each process: the tests and the node processes are many already.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format bench clean
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /|/' | while IFS='|' read -r name what; do \
+		printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+setup: $(STAMP) ## an environment in .venv with everything; again only when pyproject.toml changed
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found." \
+		"Debian and Ubuntu: apt-get install python3 python3-venv. Or name one: make setup PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make environments." \
+		"Debian and Ubuntu: apt-get install python3-venv, then make setup again"; exit 1; }
+	@$(PORTAUDIO)
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --editable '.[node,server,dev]'
+	@touch $@
+
+# Sound cards are read through PortAudio, which no wheel for Linux carries. Sound files need none of it.
+define PORTAUDIO
+if [ "$$(uname)" != Linux ] || /sbin/ldconfig -p 2>/dev/null | grep -q 'libportaudio\.so\.2'; then :; \
+elif ! command -v apt-get >/dev/null; then \
+	echo "note: libportaudio was not found; install PortAudio 2 with your package manager to use a sound card"; \
+else \
+	if [ "$$(id -u)" = 0 ]; then as=; elif sudo -n true 2>/dev/null; then as='sudo -n'; else as=no; fi; \
+	if [ "$$as" = no ]; then echo "note: to use a sound card, run: sudo apt-get install libportaudio2"; \
+	elif ! { $$as apt-get install -y -qq --no-install-recommends libportaudio2 >/dev/null 2>&1 || \
+		{ $$as apt-get update -qq && $$as apt-get install -y -qq --no-install-recommends libportaudio2; } >/dev/null 2>&1; }; \
+	then echo "note: apt-get could not install libportaudio2; without it no sound card can be used"; fi; \
+fi
+endef
+
+demo: setup ## a simulated city block through real processes: alerts beside the truth, a live page; Ctrl-C ends it
+	@$(RUN) exec shotline demo
+
+lint: setup ## style, types, who may import whom
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+test: lint ## lint, then every test; under ten minutes on two cores
+	$(RUN) pytest -n auto --maxprocesses 8 --dist worksteal
+
+format: setup ## put code into shape
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+bench: setup ## every benchmark, in full, into benchmarks/results; needs ../shared/data; an hour is not unusual
+	$(RUN) python benchmarks/locate_speed.py
+	$(RUN) python benchmarks/throughput.py
+	$(RUN) python benchmarks/node_onsets.py
+	$(RUN) python benchmarks/pittsburgh.py
+	$(RUN) python benchmarks/readme_figures.py
+
+clean: ## the environment and everything that tools left
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
