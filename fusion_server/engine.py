@@ -6,7 +6,7 @@ thinks at fixed ticks of event time, so that how often it is called changes noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -62,7 +62,7 @@ class FusionSettings:
     tick_s: float = 0.2
     recheck_s: tuple[float, ...] = (1.0, 2.5, 4.5, 7.0)
     moved_m: float = 1.0
-    sure_log_evidence: float = 5.0
+    sure_log_evidence: float = 9.0
     settled_s: float = 4.5
     associate: AssociateSettings = field(default_factory=AssociateSettings)
     locate: LocateSettings = field(default_factory=LocateSettings)
@@ -165,7 +165,7 @@ class FusionEngine:
             if arrival.time_ns < self._now_ns - ns_from_seconds(self._settings.lateness_s):
                 return Disposition.TOO_LATE
         self._seen[detection.uid] = arrival.time_ns
-        self._associator.add(arrival, self._weather.at(arrival.time_ns))
+        self._associator.add(arrival)
         self._dirty = True
         return Disposition.FUSED
 
@@ -202,14 +202,14 @@ class FusionEngine:
         told: list[Incident] = []
         if self._dirty or due:
             self._dirty = False
-            told = self._rethink(tick_ns)
+            told = self._rethink(tick_ns, full=due)
         self._retire(tick_ns)
         return told
 
-    def _rethink(self, now_ns: int) -> list[Incident]:
+    def _rethink(self, now_ns: int, *, full: bool) -> list[Incident]:
         """Explain the open arrivals afresh and carry identities over from what was concluded before."""
         assert self._associator is not None
-        hypotheses = self._associator.solve(now_ns, self._weather.at(now_ns))
+        hypotheses = self._associator.solve(now_ns, self._weather.at(now_ns), full=full)
         before = [tracked for tracked in self._shots if self._is_open(tracked, now_ns)]
         self._shots = [tracked for tracked in self._shots if not self._is_open(tracked, now_ns)]
         overlaps = sorted(
@@ -257,10 +257,20 @@ class FusionEngine:
         settled_ns = tracked.shot.location.origin_time_ns + ns_from_seconds(self._settings.settled_s)
         return tracked.log_evidence >= self._settings.sure_log_evidence or now_ns >= settled_ns
 
-    def _home(self, tracked: _TrackedShot) -> _TrackedIncident:
-        """Return the incident a new shot belongs to, opening one if there is none."""
+    def _home(self, tracked: _TrackedShot, held: Mapping[str, list[Shot]]) -> _TrackedIncident:
+        """Return the incident a shot belongs to: the oldest that is close, its own, or a new one.
+
+        Parameters
+        ----------
+        tracked : _TrackedShot
+        held : mapping of incident id to its shots
+            What incidents hold already, of the shots before this one.
+        """
         for incident in self._incidents:
-            if belongs(tracked.shot, incident.shots, self._settings.incidents):
+            if incident is tracked.incident:
+                return incident
+            shots = incident.shots if tracked.incident is None else held.get(incident.identity, [])
+            if belongs(tracked.shot, shots, self._settings.incidents):
                 return incident
         known = [self._known[uid] for uid in sorted(tracked.uids) if uid in self._known]
         if not known:
@@ -277,10 +287,10 @@ class FusionEngine:
     def _tell(self, now_ns: int) -> list[Incident]:
         held: dict[str, list[Shot]] = {}
         for tracked in sorted(self._shots, key=lambda item: (item.shot.location.origin_time_ns, item.first_arrival_ns)):
-            if tracked.incident is None:
-                if not self._is_told(tracked, now_ns):
-                    continue
-                tracked.incident = self._home(tracked)
+            if tracked.incident is None and not self._is_told(tracked, now_ns):
+                continue
+            # A shot that has moved since it was first told may belong to an older incident now.
+            tracked.incident = self._home(tracked, held)
             held.setdefault(tracked.incident.identity, []).append(tracked.shot)
             tracked.incident.shots = held[tracked.incident.identity]
         told: list[Incident] = []

@@ -26,15 +26,15 @@ def travel_time_s(
     speed_of_sound_mps: float,
     wind_mps: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the straight-line travel time from one source to many sites in uniformly moving air.
+    """Return the straight-line travel time from sources to sites in uniformly moving air.
 
     The wave front is a sphere carried along by the wind, so the time t solves |r - w t| = c t:
     t = (-r·w + sqrt((r·w)² + (c² - w²) r²)) / (c² - w²), with r the path and w the wind vector.
 
     Parameters
     ----------
-    source_m : ndarray, shape (n_dim,), float64
-        Source in the local frame.
+    source_m : ndarray, shape (n_dim,) or (n_sources, 1, n_dim), float64
+        Source, or sources, in the local frame.
     sites_m : ndarray, shape (n_sites, n_dim), float64
         Sites in the same frame.
     speed_of_sound_mps : float
@@ -44,13 +44,13 @@ def travel_time_s(
 
     Returns
     -------
-    ndarray, shape (n_sites,), float64
+    ndarray, shape (n_sites,) or (n_sources, n_sites), float64
         Seconds.
     """
     path_m = sites_m - source_m
     along = path_m @ wind_mps
     margin = speed_of_sound_mps**2 - float(wind_mps @ wind_mps)
-    distance_sq = np.einsum("ij,ij->i", path_m, path_m)
+    distance_sq = np.einsum("...j,...j->...", path_m, path_m)
     result: NDArray[np.float64] = (np.sqrt(along**2 + margin * distance_sq) - along) / margin
     return result
 

@@ -76,6 +76,7 @@ def refine(
     speed_error_sigma: float,
     height_prior: tuple[float, float] | None = None,
     height_offset_m: FloatArray | None = None,
+    start_offset_m: FloatArray | None = None,
     stages: tuple[tuple[float, float], ...] = ANNEALED,
 ) -> Refined:
     """Refine many rows at once.
@@ -94,6 +95,8 @@ def refine(
         Mean and 1-sigma of the height, for n_dim = 3.
     height_offset_m : ndarray, shape (n_rows, n_nodes), optional
         Known height of each site over the source, for n_dim = 2.
+    start_offset_m : ndarray, shape (n_rows,), optional
+        First range offset; by default the median of what the nodes say.
     stages : tuple of (scale, step_m)
         `ANNEALED` or `QUICK`.
     """
@@ -102,8 +105,9 @@ def refine(
     state = np.zeros((n_rows, n_state))
     state[:, :n_dim] = start_m
     extra_sq = np.zeros_like(pseudoranges_m) if height_offset_m is None else height_offset_m**2
-    path = start_m[:, None, :] - sites_m
-    state[:, n_dim] = robust_offsets(pseudoranges_m, _length(path, extra_sq))
+    if start_offset_m is None:
+        start_offset_m = robust_offsets(pseudoranges_m, _length(start_m[:, None, :] - sites_m, extra_sq))
+    state[:, n_dim] = start_offset_m
     prior = np.zeros(n_state)
     prior_mean = np.zeros(n_state)
     prior[-1] = speed_error_sigma**-2

@@ -1,0 +1,69 @@
+"""Settings of association."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["AssociateSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateSettings:
+    """Settings of association; see docs/parameters-by-symptom.md.
+
+    Parameters
+    ----------
+    min_nodes : int
+        Nodes at distinct places that a shot must rest on.
+    min_log_evidence : float
+        Log odds a hypothesis must reach.
+    shots_per_km2_hour : float
+        Prior rate of shots: how much evidence is asked for.
+    repeats_hz : float
+        Prior rate of further rounds from a place that has just fired.
+    repeat_within_s : float
+        How long after (or before) a round another counts as a repeat.
+    repeat_sigma_s : float
+        1-sigma of an arrival of a repeat against the pattern of the round it repeats.
+    detect_probability : float
+        Chance that a node well within range reports a shot.
+    latency_s : float
+        How late after its predicted arrival a node may report before it counts as silent.
+    clutter_hz : float
+        Least rate of other impulses at a node.
+    clutter_window_s : float
+        Other impulses of a node are counted within this time of an arrival.
+    strength_softness_db : float
+        How sharply a weaker neighbour is discounted when counting clutter.
+    class_weight : float
+        How much the node's classifier counts in telling a shot's arrival from clutter.
+    class_usual_probability : float
+        Probability of gunshot that a classifier gives the usual impulse: one that says neither.
+    path_sigma_s, speed_error_sigma
+        As in the locator.
+    gate_s : float
+        An arrival this far from a hypothesis is not part of it.
+    cell_m : float
+        Spacing of the search grid.
+    margin_m : float
+        How far beyond the outermost nodes the grid reaches.
+    """
+
+    min_nodes: int = 4
+    min_log_evidence: float = 5.0
+    shots_per_km2_hour: float = 1.0
+    repeats_hz: float = 0.1
+    repeat_within_s: float = 10.0
+    repeat_sigma_s: float = 0.003
+    detect_probability: float = 0.9
+    latency_s: float = 0.6
+    clutter_hz: float = 0.05
+    clutter_window_s: float = 3.0
+    strength_softness_db: float = 3.0
+    class_weight: float = 2.0
+    class_usual_probability: float = 0.6
+    path_sigma_s: float = 0.009
+    speed_error_sigma: float = 0.004
+    gate_s: float = 0.045
+    cell_m: float = 35.0
+    margin_m: float = 300.0
