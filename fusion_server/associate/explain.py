@@ -345,8 +345,10 @@ class Explainer:
             stages=QUICK,
         )
         offset_s = refined.offset_m / self._speed
-        covariance: FloatArray = np.linalg.inv(refined.information)[:, :3, :3]
-        return refined.position_m + self._wind * offset_s[:, None], origins_s + offset_s, covariance
+        covariance = np.asarray(np.linalg.inv(refined.information)[:, :3, :3], dtype=np.float64)
+        ground_m: FloatArray = refined.position_m + self._wind * offset_s[:, None]
+        origins: FloatArray = origins_s + offset_s
+        return ground_m, origins, covariance
 
     def _log_evidence(
         self, places: FloatArray, origins_s: FloatArray, covariance_m2: FloatArray, chosen: IndexArray

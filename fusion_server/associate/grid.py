@@ -53,6 +53,8 @@ class Grid:
         high = self.sites_m.max(axis=0) + settings.margin_m
         xs = np.arange(low[0], high[0] + settings.cell_m, settings.cell_m)
         ys = np.arange(low[1], high[1] + settings.cell_m, settings.cell_m)
+        self._shape = (len(xs), len(ys))
+        self._reach = math.ceil(_APART_M / settings.cell_m) - 1
         self._cells_m = np.stack(np.meshgrid(xs, ys, indexing="ij"), axis=-1).reshape(-1, 2)
         self._stack = np.zeros((math.ceil(window_s / BIN_S) + 2, len(self._cells_m)), dtype=np.float32)
         self._weather: Weather | None = None
@@ -71,22 +73,32 @@ class Grid:
             The arrivals whose peaks are wanted.
         weather : Weather
         """
-        stack, every = self._stack, np.arange(len(self._cells_m))
+        stack, n_cells = self._stack.reshape(-1), len(self._cells_m)
         stack[:] = 0.0
+        every, n_bins = np.arange(n_cells), len(self._stack)
         origins = time_s[:, None] - self._travel(weather)[node]
-        rows = np.floor(origins / BIN_S).astype(np.intp) % len(stack)
+        rows = np.floor(origins / BIN_S).astype(np.intp) % n_bins
         for row, weight in zip(rows, say, strict=True):
-            stack[row, every] += weight
+            stack[row * n_cells + every] += weight
         seeds: list[Seed] = []
         for row, origin_s in zip(rows[anchor], origins[anchor], strict=True):
-            support = stack[row, every] + np.maximum(stack[row - 1, every], stack[(row + 1) % len(stack), every])
-            for _ in range(_SEEDS_PER_ANCHOR):
-                cell = int(support.argmax())
-                if support[cell] <= 0.0:
-                    break
-                x_m, y_m = self._cells_m[cell]
-                seeds.append(Seed(float(x_m), float(y_m), float(origin_s[cell]), float(support[cell])))
-                support[(np.abs(self._cells_m - self._cells_m[cell]) < _APART_M).all(axis=1)] = 0.0
+            before, after = stack[(row - 1) % n_bins * n_cells + every], stack[(row + 1) % n_bins * n_cells + every]
+            seeds += self._peaks(stack[row * n_cells + every] + np.maximum(before, after), origin_s)
+        return seeds
+
+    def _peaks(self, support: NDArray[np.float32], origin_s: FloatArray) -> list[Seed]:
+        """Return the highest cells that are not beside each other; ``support`` is used up."""
+        seeds: list[Seed] = []
+        plane = support.reshape(self._shape)
+        for _ in range(_SEEDS_PER_ANCHOR):
+            cell = int(support.argmax())
+            if support[cell] <= 0.0:
+                break
+            x_m, y_m = self._cells_m[cell]
+            seeds.append(Seed(float(x_m), float(y_m), float(origin_s[cell]), float(support[cell])))
+            column, row = divmod(cell, self._shape[1])
+            low, high = max(0, column - self._reach), column + self._reach + 1
+            plane[low:high, max(0, row - self._reach) : row + self._reach + 1] = 0.0
         return seeds
 
     def _travel(self, weather: Weather) -> FloatArray:
