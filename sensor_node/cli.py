@@ -16,7 +16,7 @@ __all__ = ["app"]
 app = typer.Typer(no_args_is_help=True, help="Hear impulses in sound, and tell the server. Runs on the board.")
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of sentences.")]
-_ConfigFile = Annotated[Path, typer.Option("--config", help="The node's TOML file; see docs/node.md.")]
+_ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file; see docs/node.md.")]
 
 
 @app.command()

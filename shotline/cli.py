@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, entry_points, requires
 
 import click
 import typer
@@ -36,7 +37,11 @@ class _Verb(click.Command):
         return ctx.args
 
     def invoke(self, ctx: click.Context) -> None:
-        self._verb.main(args=ctx.args, prog_name=ctx.command_path)
+        try:
+            self._verb.main(args=ctx.args, prog_name=ctx.command_path)
+        except ModuleNotFoundError as error:
+            _explain_missing(error, ctx.command_path)
+            raise
 
 
 class _LazyVerbs(click.Group):
@@ -52,11 +57,21 @@ class _LazyVerbs(click.Group):
         try:
             app = entry.load()
         except ModuleNotFoundError as error:
-            raise click.ClickException(
-                f"'{cmd_name}' needs the package '{error.name}', which is not installed; "
-                "install the extra it belongs to: shotline[node] on a board, shotline[server] elsewhere"
-            ) from error
+            _explain_missing(error, f"shotline {cmd_name}")
+            raise
         return _Verb(cmd_name, app)
+
+
+def _explain_missing(error: ModuleNotFoundError, command: str) -> None:
+    """Raise what to say about a package of an extra that is not installed; any other is a mistake of ours."""
+    package = (error.name or "").partition(".")[0]
+    wanted = [line for line in requires("shotline") or () if re.match(rf"{re.escape(package)}\b", line, re.IGNORECASE)]
+    extras = [found[1] for line in wanted if (found := re.search(r"extra\s*==\s*['\"](\w+)", line))]
+    if package and extras:
+        extra = "server" if "server" in extras else extras[0]
+        raise click.ClickException(
+            f"'{command}' needs '{package}', which is not installed; run: pip install 'shotline[{extra}]'"
+        ) from error
 
 
 @click.group(cls=_LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
