@@ -66,6 +66,10 @@ class Engine(Protocol):
         """Take over incidents told before a restart."""
         ...
 
+    def note_listening(self, node: str, from_ns: int, until_ns: int) -> None:
+        """Note that a node listens during a span of event time."""
+        ...
+
     def add(self, detection: Detection) -> Disposition:
         """Take one detection; say what became of it."""
         ...
@@ -110,7 +114,9 @@ class ServerApp:
         self._frame = config.to_frame()
         self._registry = config.to_registry()
         weather = config.to_weather()
-        self._new_engine = new_engine or (lambda: FusionEngine(registry=self._registry, weather=weather))
+        self._new_engine = new_engine or (
+            lambda: FusionEngine(registry=self._registry, weather=weather, assume_listening=False)
+        )
         self._stop = threading.Event()
         self._known: dict[str, IncidentRecord] = {}
         self._unsaved: list[IncidentRecord] = []
@@ -182,6 +188,9 @@ class ServerApp:
         if self._receiver is None:
             raise TransportError("the server does not listen yet; enter it with a `with` statement")
         fresh = self._receiver.poll(timeout_ms, self._now_ns)
+        spoke = self._intake.take_spoke()
+        if spoke:
+            self._note_listening(spoke, self._clock.event_ns(self._now_ns()))
         self._fuse(fresh)
         if self._unsaved:
             self._save_unsaved()
@@ -297,6 +306,7 @@ class ServerApp:
             for item in recent:
                 came_ns = min(now_ns, self._clock.event_ns(item.received_ns))
                 concluded |= {incident.incident_id: incident for incident in self._engine.advance_to(came_ns)}
+                self._note_listening([item.detection.node], came_ns)
                 if (why := self._engine.add(item.detection)) in _WHATEVER_THE_TIME:
                     unused.append((item.detection.uid, why.value))
             concluded |= {incident.incident_id: incident for incident in self._engine.advance_to(now_ns)}
@@ -306,6 +316,12 @@ class ServerApp:
         self._history.note_dispositions(unused)
         self._unused = {node: Counter(counts) for node, counts in self._history.disposition_counts().items()}
         self._log("started", endpoint=self.endpoint, http=self.http_url, rebuilt_from_detections=len(recent))
+
+    def _note_listening(self, nodes: Iterable[str], event_ns: int) -> None:
+        """Tell fusion that nodes were there about an instant: silence is evidence only from who could have spoken."""
+        hold_ns = round(self._config.server.silent_after_s * NS_PER_S)
+        for node in nodes:
+            self._engine.note_listening(node, event_ns - hold_ns, event_ns + hold_ns)
 
     def _fuse(self, fresh: Sequence[Detection]) -> None:
         unused: list[tuple[Detection, Disposition]] = []

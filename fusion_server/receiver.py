@@ -109,6 +109,7 @@ class Intake:
         self._rejects: list[RejectedMessage] = []
         self._statuses = {status.node: status for status in store.node_statuses()}
         self._changed: set[str] = set()
+        self._spoke: set[str] = set()
         self._next_round_ns = 0
 
     @property
@@ -179,6 +180,11 @@ class Intake:
         replies, self._replies = self._replies, []
         return Taken(fresh, tuple(replies))
 
+    def take_spoke(self) -> frozenset[str]:
+        """Return the nodes that said anything at all since the last time this was asked."""
+        spoke, self._spoke = frozenset(self._spoke), set()
+        return spoke
+
     def forget(self, peer: bytes) -> None:
         """Forget a peer that is gone."""
         self._peers.pop(peer, None)
@@ -245,6 +251,7 @@ class Intake:
             self._replies.append((peer, encode(Reject(reason=reason, detail=detail, boot=boot, sequence=sequence))))
 
     def _touch(self, message: Hello | Heartbeat | Detection, now_ns: int) -> None:
+        self._spoke.add(message.node)
         before = self._statuses.get(message.node)
         if before is None:
             if len(self._statuses) >= _MOST_NODES:

@@ -203,6 +203,8 @@ class Stubborn:
 
     def restore(self, records: Iterable[IncidentRecord]) -> None: ...
 
+    def note_listening(self, node: str, from_ns: int, until_ns: int) -> None: ...
+
     def add(self, detection: Detection) -> Disposition:  # noqa: ARG002
         raise ZeroDivisionError("a corner that nobody thought of")
 
