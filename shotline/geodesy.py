@@ -24,7 +24,7 @@ def _topocentric(lat_deg: float, lon_deg: float, height_m: float) -> Transformer
     return Transformer.from_pipeline(
         "+proj=pipeline +step +proj=unitconvert +xy_in=deg +xy_out=rad "
         "+step +proj=cart +ellps=WGS84 "
-        f"+step +proj=topocentric +ellps=WGS84 +lat_0={lat_deg!r} +lon_0={lon_deg!r} +h_0={height_m!r}"
+        f"+step +proj=topocentric +ellps=WGS84 +lat_0={lat_deg:.17g} +lon_0={lon_deg:.17g} +h_0={height_m:.17g}"
     )
 
 
@@ -42,7 +42,7 @@ class LocalFrame:
     Raises
     ------
     GeometryError
-        The origin is not on the globe.
+        The origin is not on the globe, or its height is not a number.
     """
 
     lat_deg: float
@@ -51,12 +51,12 @@ class LocalFrame:
     _transformer: Transformer = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _check_degrees(self.lat_deg, self.lon_deg)
+        _check_position(self.lat_deg, self.lon_deg, self.height_m)
         object.__setattr__(self, "_transformer", _topocentric(self.lat_deg, self.lon_deg, self.height_m))
 
     def to_enu_m(self, lat_deg: float, lon_deg: float, height_m: float = 0.0) -> tuple[float, float, float]:
         """Return (east, north, up) metres of a WGS-84 position."""
-        _check_degrees(lat_deg, lon_deg)
+        _check_position(lat_deg, lon_deg, height_m)
         east, north, up = self._transformer.transform(lon_deg, lat_deg, height_m)
         return float(east), float(north), float(up)
 
@@ -66,8 +66,10 @@ class LocalFrame:
         return float(lat), float(lon), float(height)
 
 
-def _check_degrees(lat_deg: float, lon_deg: float) -> None:
+def _check_position(lat_deg: float, lon_deg: float, height_m: float) -> None:
     if not (math.isfinite(lat_deg) and -90.0 <= lat_deg <= 90.0):
         raise GeometryError(f"latitude {lat_deg} is outside -90 to 90 degrees; are latitude and longitude swapped?")
     if not (math.isfinite(lon_deg) and -180.0 <= lon_deg <= 180.0):
         raise GeometryError(f"longitude {lon_deg} is outside -180 to 180 degrees")
+    if not math.isfinite(height_m):
+        raise GeometryError(f"height {height_m} is not a number of metres above the ellipsoid")
