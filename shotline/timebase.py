@@ -6,9 +6,11 @@ as text or as integers, never as floats. POSIX time: leap seconds are not counte
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fractions import Fraction
 
 from shotline.errors import InputError
 from shotline.units import NS_PER_S
@@ -66,12 +68,14 @@ def parse_utc(text: str, *, source: object = "", field: str = "", line: int = 0)
 class EventClock:
     """Event time from wall time: the same instant when live, recorded time at any pace in a replay.
 
+    Exact to the nanosecond: a product in float64 would step by 256 ns.
+
     Parameters
     ----------
     event_epoch_ns, wall_epoch_ns : int
         One instant on both clocks, UTC nanoseconds.
     factor : float
-        Event seconds that pass in one wall second; more than 0.
+        Event seconds that pass in one wall second; more than 0, finite.
     """
 
     event_epoch_ns: int = 0
@@ -79,13 +83,13 @@ class EventClock:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.factor > 0:
-            raise InputError(f"pace factor {self.factor:g} is not more than 0")
+        if not 0 < self.factor < math.inf:
+            raise InputError(f"pace factor {self.factor:g} is not more than 0 and finite")
 
     def event_ns(self, wall_ns: int) -> int:
         """Return event time at an instant of wall time."""
-        return self.event_epoch_ns + round((wall_ns - self.wall_epoch_ns) * self.factor)
+        return self.event_epoch_ns + round((wall_ns - self.wall_epoch_ns) * Fraction(self.factor))
 
     def wall_ns(self, event_ns: int) -> int:
         """Return the wall time at which an instant of event time is reached."""
-        return self.wall_epoch_ns + round((event_ns - self.event_epoch_ns) / self.factor)
+        return self.wall_epoch_ns + round((event_ns - self.event_epoch_ns) / Fraction(self.factor))
