@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from fusion_server.associate import AssociateSettings, Associator, Hypothesis
 from fusion_server.incidents import IncidentSettings, belongs, gunshot_probability, incident_id, make_incident
@@ -62,11 +63,21 @@ class FusionSettings:
     tick_s: float = 0.2
     recheck_s: tuple[float, ...] = (1.0, 2.5, 4.5, 7.0)
     moved_m: float = 1.0
-    sure_log_evidence: float = 9.0
+    sure_log_evidence: float = 7.0
     settled_s: float = 4.5
     associate: AssociateSettings = field(default_factory=AssociateSettings)
     locate: LocateSettings = field(default_factory=LocateSettings)
     incidents: IncidentSettings = field(default_factory=IncidentSettings)
+
+
+class _Told(NamedTuple):
+    """What a revision said, as far as news is judged by it."""
+
+    rounds: int
+    x_m: float
+    y_m: float
+    cep95_m: float
+    arrivals: int
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +85,7 @@ class _TrackedIncident:
     identity: str
     revision: int = 0
     told: Incident | None = None
-    told_as: tuple[int, float, float, float] | None = None
+    told_as: _Told | None = None
     shots: list[Shot] = field(default_factory=list)
     """What it holds now, or held last."""
 
@@ -229,7 +240,7 @@ class FusionEngine:
             elif (concluded := self._conclude(hypothesis)) is not None:
                 concluded.incident = known.incident if known is not None else None
                 self._shots.append(concluded)
-        return self._tell(now_ns)
+        return self._tell(now_ns, settled=full)
 
     def _conclude(self, hypothesis: Hypothesis) -> _TrackedShot | None:
         location = locate(
@@ -284,7 +295,7 @@ class FusionEngine:
         self._incidents.append(incident)
         return incident
 
-    def _tell(self, now_ns: int) -> list[Incident]:
+    def _tell(self, now_ns: int, *, settled: bool) -> list[Incident]:
         held: dict[str, list[Shot]] = {}
         for tracked in sorted(self._shots, key=lambda item: (item.shot.location.origin_time_ns, item.first_arrival_ns)):
             if tracked.incident is None and not self._is_told(tracked, now_ns):
@@ -304,19 +315,21 @@ class FusionEngine:
             now = make_incident(
                 incident.identity, incident.shots, revision=incident.revision + 1, state=state, as_of_ns=now_ns
             )
-            signature = (now.rounds, now.x_m, now.y_m, now.cep95_m)
-            if state is not IncidentState.RETRACTED and not self._is_news(incident.told_as, signature):
+            signature = _Told(now.rounds, now.x_m, now.y_m, now.cep95_m, _heard(now))
+            if state is not IncidentState.RETRACTED and not self._is_news(incident.told_as, signature, settled=settled):
                 continue
             incident.revision += 1
             incident.told, incident.told_as = now, signature
             told.append(now)
         return sorted(told, key=lambda item: (item.shots[0].location.origin_time_ns, item.incident_id))
 
-    def _is_news(self, before: tuple[int, float, float, float] | None, now: tuple[int, float, float, float]) -> bool:
-        if before is None or before[0] != now[0]:
+    def _is_news(self, before: _Told | None, now: _Told, *, settled: bool) -> bool:
+        """Say whether a revision is worth telling: at once when it matters, else when things have settled."""
+        if before is None or before.rounds != now.rounds:
             return True
-        moved = abs(before[1] - now[1]) + abs(before[2] - now[2]) > self._settings.moved_m
-        return moved or abs(before[3] - now[3]) > 0.1 * before[3]
+        moved = abs(before.x_m - now.x_m) + abs(before.y_m - now.y_m) > self._settings.moved_m
+        surer = abs(before.cep95_m - now.cep95_m) > 0.1 * before.cep95_m
+        return moved or surer or (settled and before.arrivals != now.arrivals)
 
     def _is_open(self, tracked: _TrackedShot, now_ns: int) -> bool:
         return tracked.first_arrival_ns >= now_ns - self._horizon_ns
@@ -355,5 +368,10 @@ def _uid_of(text: str) -> DetectionId:
     return DetectionId(node, int(boot, 16), int(sequence))
 
 
-def _signature_of(record: IncidentRecord) -> tuple[int, float, float, float]:
-    return record.rounds, record.x_m, record.y_m, record.cep95_m
+def _heard(incident: Incident) -> int:
+    return sum(len(shot.location.verdicts) for shot in incident.shots)
+
+
+def _signature_of(record: IncidentRecord) -> _Told:
+    arrivals = sum(len(shot.arrivals) for shot in record.shots)
+    return _Told(record.rounds, record.x_m, record.y_m, record.cep95_m, arrivals)

@@ -30,6 +30,8 @@ LARGEST_LOG_VOLUME = 4.0
 _LOUDNESS_RANGES_M = np.array([200.0, 300.0, 450.0, 650.0, 900.0, 1200.0, 1600.0])
 _RANGE_SOFTNESS = 0.15
 _LEAST_PROBABILITY = 0.02
+_CLUTTER_SPREAD_DB = 30.0
+_LEAST_STRENGTH_ODDS = -3.0
 _STUDENT_CONSTANT = (
     math.lgamma(0.5 * (STUDENT_NU + 1.0)) - math.lgamma(0.5 * STUDENT_NU) - 0.5 * math.log(STUDENT_NU * math.pi)
 )
@@ -76,11 +78,18 @@ def clutter_hz(time_s: FloatArray, node: IndexArray, snr_db: FloatArray, setting
     rate = np.empty(len(time_s))
     for one in np.unique(node):
         mine = np.flatnonzero(node == one)
-        near = np.abs(time_s[mine][:, None] - time_s[mine]) <= settings.clutter_window_s
-        np.fill_diagonal(near, False)
+        apart_s = np.abs(time_s[mine][:, None] - time_s[mine])
         stronger_db = snr_db[mine] - snr_db[mine][:, None]
         as_strong = 1.0 / (1.0 + np.exp(np.clip(-stronger_db / settings.strength_softness_db, -30.0, 30.0)))
-        rate[mine] = (near * as_strong).sum(axis=1) / (2.0 * settings.clutter_window_s)
+        np.fill_diagonal(as_strong, 0.0)
+        # Echoes come in bursts: the rate close by may be far above that of the seconds around.
+        rate[mine] = np.max(
+            [
+                np.where(apart_s <= window_s, as_strong, 0.0).sum(axis=1) / (2.0 * window_s)
+                for window_s in (settings.clutter_window_s, settings.clutter_burst_s)
+            ],
+            axis=0,
+        )
     return np.maximum(rate, settings.clutter_hz)
 
 
@@ -96,6 +105,17 @@ def class_log_odds(arrivals: Sequence[Arrival], settings: AssociateSettings) -> 
     probability = np.clip(probability, _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
     odds: FloatArray = np.log(probability / (1.0 - probability)) - math.log(usual / (1.0 - usual))
     return odds
+
+
+def same_strength(difference_db: FloatArray, settings: AssociateSettings) -> FloatArray:
+    """Return the log odds that an arrival is this much stronger than in the round it repeats, over clutter's chance.
+
+    Normal about equal strength against clutter spread evenly over `_CLUTTER_SPREAD_DB`. Any shape.
+    """
+    sigma_db = settings.repeat_strength_sigma_db
+    odds = math.log(_CLUTTER_SPREAD_DB / (sigma_db * math.sqrt(2.0 * math.pi))) - 0.5 * (difference_db / sigma_db) ** 2
+    result: FloatArray = np.maximum(odds, _LEAST_STRENGTH_ODDS)
+    return result
 
 
 def pattern(

@@ -16,6 +16,7 @@ from fusion_server.associate.evidence import (
     log_prior_rate,
     log_volume,
     pattern,
+    same_strength,
     student_log_density,
 )
 from fusion_server.associate.grid import Grid, Seed, distinct
@@ -124,8 +125,8 @@ class Explainer:
         pick_s = np.array([arrival.sigma_s for arrival in arrivals])
         site_m = np.array([arrival.site.sigma_m for arrival in arrivals])
         self._sigma_m = np.sqrt(self._speed**2 * (pick_s**2 + settings.path_sigma_s**2) + site_m**2)
-        snr_db = np.array([arrival.snr_db for arrival in arrivals])
-        self._log_clutter = np.log(clutter_hz(self._time_s, self._node, snr_db, settings))
+        self._snr_db = np.array([arrival.snr_db for arrival in arrivals])
+        self._log_clutter = np.log(clutter_hz(self._time_s, self._node, self._snr_db, settings))
         self._log_clutter -= settings.class_weight * class_log_odds(arrivals, settings)
         # Arrivals are ordered by node: each present node is one slice.
         self._present, self._first = np.unique(self._node, return_index=True)
@@ -263,12 +264,14 @@ class Explainer:
         """Return the best further round from the same place, or None.
 
         Rounds from one place travel the same paths: at each node the arrival comes as long after the first round's as
-        at every other node, to within a few milliseconds. Each free arrival at a node of the first round proposes a
-        delay; the evidence of a delay is like that of a place, with repeats much likelier than fresh shots.
+        at every other node, to within a few milliseconds, and about as strong; and who heard the first should hear the
+        next. Each free arrival at a node of the first round proposes a delay; the evidence of a delay is like that of
+        a place, with repeats much likelier than fresh shots.
         """
         settings = self._settings
-        pattern_s = np.full(len(self._grid.sites_m), np.nan)
+        pattern_s, pattern_db = np.full((2, len(self._grid.sites_m)), np.nan)
         pattern_s[self._node[first.chosen]] = self._time_s[first.chosen]
+        pattern_db[self._node[first.chosen]] = self._snr_db[first.chosen]
         delay = self._time_s - pattern_s[self._node]
         taken_after = np.array([explained.origin_s for explained in taken]) - first.origin_s
         fresh = np.abs(delay[:, None] - taken_after).min(axis=1) >= _SPLIT_S
@@ -277,14 +280,16 @@ class Explainer:
             return None
         off = np.abs(delay - delays[:, None])
         score = student_log_density(off / settings.repeat_sigma_s) - math.log(settings.repeat_sigma_s)
+        score += same_strength(self._snr_db - pattern_db[self._node], settings)
         inside = self._free & (off <= _REPEAT_GATE_SIGMAS * settings.repeat_sigma_s)
         best_score, chosen = self._best_by_node(np.where(inside, score - self._log_clutter, -np.inf))
         heard = self._heard(chosen >= 0)
         place = np.array([[first.hypothesis.x_m, first.hypothesis.y_m]])
         arrival_s = first.origin_s + delays[:, None] + self._travel_s(place)
-        distance_m = np.broadcast_to(self._distance_m(place), heard.shape)
+        silent = self._silent(heard, arrival_s) & ~np.isnan(pattern_s)
         evidence: FloatArray = np.where(chosen >= 0, best_score, 0.0).sum(axis=1)
-        evidence += pattern(distance_m, heard, self._silent(heard, arrival_s), settings)
+        evidence += heard.sum(axis=1) * math.log(settings.detect_probability)
+        evidence += silent.sum(axis=1) * math.log1p(-settings.detect_probability)
         evidence += math.log(settings.repeats_hz) + 0.5 * math.log(2.0 * math.pi) + math.log(settings.repeat_sigma_s)
         evidence[heard.sum(axis=1) < settings.min_nodes] = -np.inf
         top = int(evidence.argmax())

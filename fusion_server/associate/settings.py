@@ -25,6 +25,8 @@ class AssociateSettings:
         How long after (or before) a round another counts as a repeat.
     repeat_sigma_s : float
         1-sigma of an arrival of a repeat against the pattern of the round it repeats.
+    repeat_strength_sigma_db : float
+        1-sigma of the strength of a repeat against the round it repeats.
     detect_probability : float
         Chance that a node well within range reports a shot.
     latency_s : float
@@ -33,6 +35,8 @@ class AssociateSettings:
         Least rate of other impulses at a node.
     clutter_window_s : float
         Other impulses of a node are counted within this time of an arrival.
+    clutter_burst_s : float
+        And within this time, since echoes come in bursts; the higher rate counts.
     strength_softness_db : float
         How sharply a weaker neighbour is discounted when counting clutter.
     class_weight : float
@@ -50,15 +54,17 @@ class AssociateSettings:
     """
 
     min_nodes: int = 4
-    min_log_evidence: float = 5.0
+    min_log_evidence: float = 3.0
     shots_per_km2_hour: float = 1.0
     repeats_hz: float = 0.1
     repeat_within_s: float = 10.0
     repeat_sigma_s: float = 0.003
+    repeat_strength_sigma_db: float = 4.0
     detect_probability: float = 0.9
     latency_s: float = 0.6
     clutter_hz: float = 0.05
     clutter_window_s: float = 3.0
+    clutter_burst_s: float = 1.0
     strength_softness_db: float = 3.0
     class_weight: float = 2.0
     class_usual_probability: float = 0.6

@@ -1,0 +1,44 @@
+"""Who was listening when."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fusion_server.listening import Listening
+
+
+def _listens(listening: Listening, node: int, at_s: float) -> bool:
+    starts, ends = listening.spans_s(0)
+    return bool(((starts[node] <= at_s) & (at_s <= ends[node])).any())
+
+
+def test_nothing_noted_is_as_assumed() -> None:
+    assert _listens(Listening(["a"], assume=True), 0, 1e6)
+    assert not _listens(Listening(["a"], assume=False), 0, 1e6)
+
+
+def test_once_noted_only_the_spans_count_and_overlaps_join() -> None:
+    listening = Listening(["a", "b"], assume=True)
+    listening.note("a", 10_000_000_000, 20_000_000_000)
+    listening.note("a", 15_000_000_000, 30_000_000_000)
+    listening.note("a", 50_000_000_000, 60_000_000_000)
+    listening.note("stranger", 0, 1)
+    assert [_listens(listening, 0, at_s) for at_s in (9.0, 10.0, 25.0, 40.0, 55.0, 61.0)] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert _listens(listening, 1, 40.0)
+    starts, _ = listening.spans_s(0)
+    assert starts.shape == (2, 2)
+
+
+def test_forgotten_spans_do_not_bring_back_the_assumption() -> None:
+    listening = Listening(["a"], assume=True)
+    listening.note("a", 0, 1_000_000_000)
+    listening.forget_before(2_000_000_000)
+    assert not _listens(listening, 0, 0.5)
+    assert np.isinf(listening.spans_s(0)[0]).all()
