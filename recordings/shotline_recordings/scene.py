@@ -13,7 +13,18 @@ from shotline.config import ConfigModel, load_config
 from shotline.errors import DatasetError, InputError
 from shotline.timebase import parse_utc
 
-__all__ = ["Bang", "Echoes", "Noise", "Origin", "SceneFile", "SceneNode", "Shots", "demo_scene_path", "load_scene"]
+__all__ = [
+    "Air",
+    "Bang",
+    "Echoes",
+    "Noise",
+    "Origin",
+    "SceneFile",
+    "SceneNode",
+    "Shots",
+    "demo_scene_path",
+    "load_scene",
+]
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 _Metres = Annotated[float, Field(allow_inf_nan=False, ge=-100_000.0, le=100_000.0)]
