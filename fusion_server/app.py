@@ -115,7 +115,9 @@ class ServerApp:
         self._registry = config.to_registry()
         weather = config.to_weather()
         self._new_engine = new_engine or (
-            lambda: FusionEngine(registry=self._registry, weather=weather, assume_listening=False)
+            lambda: FusionEngine(
+                registry=self._registry, weather=weather, settings=config.to_fusion(), assume_listening=False
+            )
         )
         self._stop = threading.Event()
         self._known: dict[str, IncidentRecord] = {}

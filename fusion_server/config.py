@@ -7,6 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from fusion_server.associate import AssociateSettings
+from fusion_server.engine import FusionSettings
+from fusion_server.locate import Height, LocateSettings
 from fusion_server.registry import Registry
 from shotline.atmosphere import Weather, WeatherTimeline
 from shotline.config import ConfigModel, line_of, load_config
@@ -227,6 +230,58 @@ class ReplayClockSection(ConfigModel):
     )
 
 
+class FusionSection(ConfigModel):
+    """How shots are found and located; what each does to what you see is in docs/parameters-by-symptom.md."""
+
+    min_nodes: int = Field(
+        default=4, title="nodes", description="nodes at distinct places that a shot must rest on", ge=4, le=50
+    )
+    min_log_evidence: float = Field(
+        default=3.0,
+        title="least evidence",
+        description="log odds that a shot must reach; higher means fewer alerts, true and false",
+        ge=-20.0,
+        le=100.0,
+    )
+    sure_log_evidence: float = Field(
+        default=7.0,
+        title="sure evidence",
+        description="log odds at which a shot is told at once, before the silence of other nodes is known",
+        ge=-20.0,
+        le=200.0,
+    )
+    lateness_s: float = Field(
+        default=10.0,
+        title="lateness",
+        description="seconds after its sound that a detection may come and still change an incident",
+        ge=1.0,
+        le=60.0,
+    )
+    hearing_range_m: float = Field(
+        default=2000.0, title="hearing range", description="metres beyond which no shot is heard", ge=100.0, le=10_000.0
+    )
+    path_sigma_s: float = Field(
+        default=0.009,
+        title="path error",
+        description="1-sigma of travel times against a straight line, seconds; about 0.009 among houses",
+        ge=0.0001,
+        le=0.1,
+    )
+    systematic_sigma_m: float = Field(
+        default=2.5,
+        title="systematic error",
+        description="1-sigma per axis, metres, of what all arrivals of a fix share",
+        ge=0.0,
+        le=100.0,
+    )
+    height: Annotated[Height, Field(strict=False)] = Field(
+        default=Height.PLANAR, title="height", description="what is assumed of the source's height"
+    )
+    height_m: float = Field(
+        default=0.0, title="height of the source", description="metres in the local frame, for known and free height"
+    )
+
+
 _Sink = Annotated[ConsoleSinkSection | JsonlSinkSection | WebhookSinkSection, Field(discriminator="kind")]
 _Clock = Annotated[SystemClockSection | ReplayClockSection, Field(discriminator="kind")]
 
@@ -241,6 +296,7 @@ class ServerConfig(ConfigModel):
     nodes: Annotated[tuple[NodeSection, ...], Field(strict=False)] = Field(
         default=(), title="nodes", description="surveyed nodes"
     )
+    fusion: FusionSection = Field(default_factory=FusionSection, title="fusion", description="finding and locating")
     sinks: Annotated[tuple[_Sink, ...], Field(strict=False)] = Field(
         default=(ConsoleSinkSection(kind="console"),),
         title="sinks",
@@ -274,6 +330,26 @@ class ServerConfig(ConfigModel):
                 wind_from_deg=self.weather.wind_from_deg,
                 humidity_percent=self.weather.humidity_percent,
             )
+        )
+
+    def to_fusion(self) -> FusionSettings:
+        """Return the settings of fusion."""
+        section = self.fusion
+        return FusionSettings(
+            lateness_s=section.lateness_s,
+            sure_log_evidence=section.sure_log_evidence,
+            associate=AssociateSettings(
+                min_nodes=section.min_nodes,
+                min_log_evidence=section.min_log_evidence,
+                path_sigma_s=section.path_sigma_s,
+            ),
+            locate=LocateSettings(
+                path_sigma_s=section.path_sigma_s,
+                systematic_sigma_m=section.systematic_sigma_m,
+                hearing_range_m=section.hearing_range_m,
+                height=section.height,
+                height_m=section.height_m,
+            ),
         )
 
     def to_event_clock(self) -> EventClock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from types import UnionType
 from typing import Literal, Union, get_args, get_origin
@@ -14,6 +15,7 @@ from pydantic.fields import FieldInfo
 from fusion_server.config import (
     ConsoleSinkSection,
     FrameSection,
+    FusionSection,
     HttpSection,
     JsonlSinkSection,
     NodeSection,
@@ -35,6 +37,7 @@ _TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[frame]", FrameSection),
     ("[weather]", WeatherSection),
     ("[[nodes]]", NodeSection),
+    ("[fusion]", FusionSection),
     ('[[sinks]] kind = "console"', ConsoleSinkSection),
     ('[[sinks]] kind = "jsonl"', JsonlSinkSection),
     ('[[sinks]] kind = "webhook"', WebhookSinkSection),
@@ -61,6 +64,8 @@ def _kind(annotation: object) -> str:
         return next(_kind(part) for part in get_args(annotation) if part is not type(None))
     if get_origin(annotation) is Literal:
         return "text"
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return " or ".join(f"`{choice.value}`" for choice in annotation)
     names: dict[object, str] = {str: "text", float: "number", int: "integer", bool: "true or false"}
     return names[annotation]
 
