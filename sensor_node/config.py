@@ -4,38 +4,26 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from shotline.config import ConfigModel, line_of, load_config
-from shotline.domain import ClockState
-from shotline.errors import ConfigError, InputError, Problem
+from shotline.config import ENDPOINT_PATTERN, ConfigModel, UtcText, line_of, load_config
+from shotline.domain import NODE_ID_PATTERN, ClockState
+from shotline.errors import ConfigError, Problem
 from shotline.timebase import parse_utc
 
 __all__ = ["ClockSection", "DetectorSection", "NodeConfig", "NodeSection", "SourceSection", "load_node_config"]
-
-_NODE_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$"
-_ENDPOINT = r"^(tcp|ipc)://.+$"
-
-
-def _utc_text(text: str) -> str:
-    try:
-        parse_utc(text)
-    except InputError as error:
-        raise ValueError(error.problems[0].message) from error
-    return text
-
-
-_Utc = Annotated[str, AfterValidator(_utc_text)]
 
 
 class NodeSection(ConfigModel):
     """Who the node is and whom it tells."""
 
-    id: str = Field(title="node id", description="as in the server's list of sites", pattern=_NODE_ID, max_length=64)
+    id: str = Field(
+        title="node id", description="as in the server's list of sites", pattern=NODE_ID_PATTERN, max_length=64
+    )
     server: str = Field(
-        title="server", description="ZeroMQ endpoint, such as tcp://server.example:5570", pattern=_ENDPOINT
+        title="server", description="ZeroMQ endpoint, such as tcp://server.example:5570", pattern=ENDPOINT_PATTERN
     )
     spool: str | None = Field(
         default=None,
@@ -78,10 +66,10 @@ class ClockSection(ConfigModel):
     """Event time is that of the recording, played at a pace. Without this section: as fast as possible."""
 
     kind: Literal["replay"] = Field(title="kind", description="`replay`")
-    event_epoch_utc: _Utc | None = Field(
+    event_epoch_utc: UtcText | None = Field(
         default=None, title="recorded instant", description="ISO 8601 with Z; absent = start of the first file"
     )
-    wall_epoch_utc: _Utc | None = Field(
+    wall_epoch_utc: UtcText | None = Field(
         default=None, title="wall instant", description="when the recorded instant is reached; absent = at the start"
     )
     factor: float = Field(default=1.0, title="pace", description="recorded seconds per second", gt=0.0, le=1000.0)
@@ -97,7 +85,7 @@ class SourceSection(ConfigModel):
     """One sound file; several of them in time order."""
 
     file: str = Field(title="file", description="WAV or FLAC", min_length=1)
-    start_utc: _Utc | None = Field(
+    start_utc: UtcText | None = Field(
         default=None,
         title="start",
         description="UTC of the first sample; absent = nobody knows, detections are marked untimed",

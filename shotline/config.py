@@ -5,16 +5,32 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
-from shotline.errors import ConfigError, Problem
+from shotline.errors import ConfigError, InputError, Problem
+from shotline.timebase import parse_utc
 
-__all__ = ["ConfigModel", "line_of", "load_config", "parse_config"]
+__all__ = ["ENDPOINT_PATTERN", "ConfigModel", "UtcText", "line_of", "load_config", "parse_config"]
+
+ENDPOINT_PATTERN = r"^(tcp|ipc)://.+$"
+"""What a ZeroMQ endpoint may look like."""
 
 _HEADER = re.compile(r"(\[\[?)\s*([^\[\]]+?)\s*\]")
 _KEY = re.compile(r"([A-Za-z0-9_.\"'-]+)\s*=")
+
+
+def _utc_text(text: str) -> str:
+    try:
+        parse_utc(text)
+    except InputError as error:
+        raise ValueError(error.problems[0].message) from error
+    return text
+
+
+UtcText = Annotated[str, AfterValidator(_utc_text)]
+"""An instant as ISO 8601 text with ``Z`` or an offset; kept as it was written."""
 
 
 class ConfigModel(BaseModel):

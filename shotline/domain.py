@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 __all__ = [
+    "NODE_ID_PATTERN",
     "Arrival",
     "ArrivalVerdict",
     "ClockState",
@@ -26,6 +27,9 @@ __all__ = [
     "Shot",
     "Site",
 ]
+
+NODE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$"
+"""What a node id may look like, wherever one is read; at most 64 characters."""
 
 
 class ImpulseKind(StrEnum):

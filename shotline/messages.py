@@ -14,7 +14,7 @@ from typing import Annotated
 
 import msgspec
 
-from shotline.domain import ClockState, DetectionId, ImpulseKind
+from shotline.domain import NODE_ID_PATTERN, ClockState, DetectionId, ImpulseKind
 from shotline.errors import MessageError
 
 __all__ = [
@@ -41,9 +41,7 @@ MAX_MESSAGE_BYTES = 64 * 1024
 
 _MAX_INT63 = 2**63 - 1
 
-NodeName = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$", description="node id")
-]
+NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NODE_ID_PATTERN, description="node id")]
 Version = Annotated[int, msgspec.Meta(ge=1, le=255, description="schema version of this message")]
 Boot = Annotated[
     int,

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from shotline.atmosphere import Weather, WeatherTimeline
 from shotline.config import ConfigModel, line_of, parse_config
-from shotline.domain import ClockState, DetectionId, Site
+from shotline.domain import NODE_ID_PATTERN, ClockState, DetectionId, Site
 from shotline.errors import DatasetError, InputError, MessageError
 from shotline.geodesy import LocalFrame
 from shotline.messages import Detection, decode, iter_frames, pack_frames
@@ -170,7 +170,7 @@ def open_dataset(
 # The file: closed pydantic models. Every field is documented in recordings/README.md.
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
-_NodeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$", max_length=64)]
+_NodeId = Annotated[str, Field(pattern=NODE_ID_PATTERN, max_length=64)]
 _Metres = Annotated[float, Field(allow_inf_nan=False, ge=-1e8, le=1e8)]
 _SigmaMetres = Annotated[float, Field(allow_inf_nan=False, ge=0.0, le=1e6)]
 

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from shotline.atmosphere import Weather, WeatherTimeline
-from shotline.domain import ClockState, Site
+from shotline.domain import NODE_ID_PATTERN, ClockState, Site
 from shotline.errors import DatasetError, InputError
 from shotline.messages import Detection, LevelReference
 from shotline.propagation import travel_time_s
@@ -53,10 +53,9 @@ _WAV_SIGMA_M = 10.0
 """1-sigma of the position beside a wav: momentary, several metres off."""
 _WINDOW_MARGIN_NS = 3 * NS_PER_S
 """Discharge comes before the first pulse by at most the travel time to the nearest sensor: 3 s per km."""
-_NODE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$"
 _PARTS = ("*.allpulses.json", "*.survey.json", "*.nlos-tuples.json", "*.audio.*.wav")
 
-_Serial = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=_NODE_NAME)]
+_Serial = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NODE_ID_PATTERN)]
 _Decibel = Annotated[float, msgspec.Meta(ge=-250.0, le=250.0)]
 
 
