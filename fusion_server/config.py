@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from fusion_server.associate import AssociateSettings
 from fusion_server.engine import FusionSettings
 from fusion_server.locate import Height, LocateSettings
 from fusion_server.registry import Registry
 from shotline.atmosphere import Weather, WeatherTimeline
-from shotline.config import ConfigModel, line_of, load_config
-from shotline.domain import Site
+from shotline.config import ENDPOINT_PATTERN, ConfigModel, UtcText, line_of, load_config
+from shotline.domain import NODE_ID_PATTERN, Site
 from shotline.errors import ConfigError, InputError, Problem
 from shotline.geodesy import LocalFrame
 from shotline.timebase import EventClock, parse_utc
@@ -21,6 +21,7 @@ from shotline.timebase import EventClock, parse_utc
 __all__ = [
     "ConsoleSinkSection",
     "FrameSection",
+    "FusionSection",
     "HttpSection",
     "JsonlSinkSection",
     "NodeSection",
@@ -33,20 +34,7 @@ __all__ = [
     "load_server_config",
 ]
 
-_NODE_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$"
 _SINK_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-_ENDPOINT = r"^(tcp|ipc)://.+$"
-
-
-def _utc_text(text: str) -> str:
-    try:
-        parse_utc(text)
-    except InputError as error:
-        raise ValueError(error.problems[0].message) from error
-    return text
-
-
-_Utc = Annotated[str, AfterValidator(_utc_text)]
 _SinkName = Annotated[str, Field(pattern=_SINK_NAME)]
 
 
@@ -57,7 +45,7 @@ class ServerSection(ConfigModel):
         default="tcp://*:5570",
         title="endpoint for nodes",
         description="ZeroMQ endpoint that nodes connect to; * is every address of this machine, port 0 any free port",
-        pattern=_ENDPOINT,
+        pattern=ENDPOINT_PATTERN,
     )
     database: str = Field(
         default="shotline.db",
@@ -128,7 +116,7 @@ class WeatherSection(ConfigModel):
 class NodeSection(ConfigModel):
     """One surveyed node: either x_m and y_m in the local frame, or lat_deg and lon_deg."""
 
-    id: str = Field(title="node id", description="as the node calls itself", pattern=_NODE_ID, max_length=64)
+    id: str = Field(title="node id", description="as the node calls itself", pattern=NODE_ID_PATTERN, max_length=64)
     x_m: float | None = Field(default=None, title="east", description="metres east in the local frame", ge=-1e6, le=1e6)
     y_m: float | None = Field(
         default=None, title="north", description="metres north in the local frame", ge=-1e6, le=1e6
@@ -216,8 +204,8 @@ class ReplayClockSection(ConfigModel):
     """Event time is that of a recording, played at a pace."""
 
     kind: Literal["replay"] = Field(title="kind", description="`replay`")
-    event_epoch_utc: _Utc = Field(title="recorded instant", description="ISO 8601 with Z, in quotes")
-    wall_epoch_utc: _Utc = Field(
+    event_epoch_utc: UtcText = Field(title="recorded instant", description="ISO 8601 with Z, in quotes")
+    wall_epoch_utc: UtcText = Field(
         title="wall instant", description="when the recorded instant is reached; ISO 8601 with Z"
     )
     factor: float = Field(default=1.0, title="pace", description="recorded seconds per second", gt=0.0, le=1000.0)
