@@ -107,7 +107,7 @@ def _onsets(results: Path) -> Iterator[str]:
 
 
 def _link(name: str, document: dict[str, Any]) -> str:
-    return f"[{name}](benchmarks/results/{name}), {document['commit'][:12]}"
+    return f"[{name}](benchmarks/results/{name}), {(document['commit'] or 'unknown')[:12]}"
 
 
 def _read(file: Path) -> dict[str, Any] | None:
