@@ -68,7 +68,8 @@ def _explain_missing(error: ModuleNotFoundError, command: str) -> None:
     wanted = [line for line in requires("shotline") or () if re.match(rf"{re.escape(package)}\b", line, re.IGNORECASE)]
     extras = [found[1] for line in wanted if (found := re.search(r"extra\s*==\s*['\"](\w+)", line))]
     if package and extras:
-        extra = "server" if "server" in extras else extras[0]
+        program = command.split()[-1]
+        extra = next((name for name in (program, "server") if name in extras), extras[0])
         raise click.ClickException(
             f"'{command}' needs '{package}', which is not installed; run: pip install 'shotline[{extra}]'"
         ) from error
