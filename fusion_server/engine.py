@@ -49,7 +49,9 @@ class FusionSettings:
     tick_s : float
         Event time between two looks at the arrivals.
     recheck_s : tuple[float, ...]
-        With nothing new, look again this long after the last arrival: silence is news too.
+        Look everywhere again this long after an arrival: silence is news too.
+    recheck_apart_s : float
+        Least time between two such looks.
     moved_m : float
         A fix that moved this far is worth a revision.
     sure_log_evidence : float
@@ -62,6 +64,7 @@ class FusionSettings:
     future_s: float = 2.0
     tick_s: float = 0.2
     recheck_s: tuple[float, ...] = (1.0, 2.5, 4.5, 7.0)
+    recheck_apart_s: float = 0.9
     moved_m: float = 1.0
     sure_log_evidence: float = 7.0
     settled_s: float = 4.5
@@ -137,7 +140,6 @@ class FusionEngine:
         )
         self._seen: dict[DetectionId, int] = {}
         self._now_ns: int | None = None
-        self._news_ns: int | None = None
         self._rechecks: list[int] = []
         self._dirty = False
         self._incidents: list[_TrackedIncident] = []
@@ -206,16 +208,24 @@ class FusionEngine:
         if self._associator is None:
             return []
         due = bool(self._rechecks) and self._rechecks[0] <= tick_ns
+        self._rechecks = [instant for instant in self._rechecks if instant > tick_ns]
         if self._dirty:
-            self._rechecks = [tick_ns + ns_from_seconds(delay_s) for delay_s in self._settings.recheck_s]
-        elif due:
-            self._rechecks = [instant for instant in self._rechecks if instant > tick_ns]
+            self._plan_rechecks(tick_ns)
         told: list[Incident] = []
         if self._dirty or due:
             self._dirty = False
             told = self._rethink(tick_ns, full=due)
         self._retire(tick_ns)
         return told
+
+    def _plan_rechecks(self, now_ns: int) -> None:
+        """Add full looks after a new arrival, but none close to one that is planned: clutter never stops coming."""
+        apart_ns = ns_from_seconds(self._settings.recheck_apart_s)
+        for delay_s in self._settings.recheck_s:
+            wanted_ns = now_ns + ns_from_seconds(delay_s)
+            if all(abs(wanted_ns - planned_ns) >= apart_ns for planned_ns in self._rechecks):
+                self._rechecks.append(wanted_ns)
+        self._rechecks.sort()
 
     def _rethink(self, now_ns: int, *, full: bool) -> list[Incident]:
         """Explain the open arrivals afresh and carry identities over from what was concluded before."""

@@ -186,3 +186,16 @@ def test_no_site_at_all_is_no_crash() -> None:
     engine = network.engine()
     assert engine.finish() == ()
     assert engine.advance_to(START_NS) == ()
+
+
+def test_a_weak_shot_is_told_though_clutter_never_stops(network: Network, rng: np.random.Generator) -> None:
+    shot = network.shot(330.0, 330.0, 5.0, rng=rng, range_m=340.0)
+    clutter = [
+        network.detection(
+            network.sites[int(rng.integers(len(network.sites)))], START_NS + ns_from_seconds(at_s), snr_db=12.0
+        )
+        for at_s in np.arange(0.0, 40.0, 0.15)
+    ]
+    incidents = last_of_each(play(network.engine(), shot + clutter))
+    assert [incident.rounds for incident in incidents] == [1]
+    assert math.hypot(incidents[0].x_m - 330.0, incidents[0].y_m - 330.0) < 10.0
