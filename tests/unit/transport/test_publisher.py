@@ -244,7 +244,7 @@ def test_a_reject_is_set_apart_and_not_sent_again(
 def test_heartbeats_go_out_in_time_and_those_that_come_are_counted(
     publisher: Publisher, server: Server, clock: Clock
 ) -> None:
-    until(publisher, server, lambda: publisher.counters.heartbeats_sent == 1)
+    until(publisher, server, lambda: publisher.counters.heartbeats_sent == 1 and server.heard)
     clock.now_s += 4.9
     publisher.poll(0)
     assert publisher.counters.heartbeats_sent == 1
