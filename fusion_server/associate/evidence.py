@@ -19,6 +19,7 @@ __all__ = [
     "log_prior_rate",
     "log_volume",
     "pattern",
+    "same_strength",
     "student_log_density",
 ]
 

@@ -228,12 +228,18 @@ def _refine(problem: _Problem, starts: FloatArray, settings: LocateSettings) -> 
 
 
 def _physical_order(problem: _Problem, refined: Refined, settings: LocateSettings) -> list[int]:
-    """Return the rows that are within hearing range of a node and converged to numbers, best first."""
+    """Return the rows that are within hearing range of a node and converged to numbers, best first.
+
+    None when a place out of hearing explains the arrivals so much better that those within are not believable.
+    """
     distance = np.hypot(
         refined.position_m[:, None, 0] - problem.sites_m[:, 0], refined.position_m[:, None, 1] - problem.sites_m[:, 1]
     )
     physical = np.isfinite(refined.cost) & (distance.min(axis=1) < settings.hearing_range_m)
-    return [int(row) for row in np.argsort(refined.cost, kind="stable") if physical[row]]
+    order = [int(row) for row in np.argsort(refined.cost, kind="stable") if physical[row]]
+    if order and refined.cost[order[0]] - np.nanmin(refined.cost) > _ALTERNATIVE_COST:
+        return []
+    return order
 
 
 def _rivals(refined: Refined, order: list[int]) -> list[int]:
@@ -267,14 +273,22 @@ def _conclude(
             f"only {n_used} of {len(used)} arrivals agree on one place; they are not one shot",
         )
     n_dim = len(position)
-    covariance = np.linalg.inv(refined.information[best])
+    direction = position[:2] - problem.sites_m
+    direction /= np.maximum(np.hypot(*direction.T), 1e-9)[:, None]
+    dop = horizontal_dop(direction[used])
+    if math.isinf(dop):
+        return NoLocation(
+            NoLocationReason.DEGENERATE_GEOMETRY,
+            f"seen from the best place, the {n_used} nodes that agree on it do not fix it; "
+            "a node in another direction would",
+        )
+    # What is set aside adds no confidence.
+    covariance = np.linalg.inv(refined.information[best] - refined.node_information[best][~used].sum(axis=0))
     weight = (STUDENT_NU + 1.0) / (STUDENT_NU + standardised**2)
     freedom = max(0, n_used - (n_dim + 1))
     variance_ratio = (_PRIOR_DOF + float((weight * standardised**2)[used].sum())) / (_PRIOR_DOF + freedom)
     horizontal = covariance[:2, :2] * variance_ratio + np.eye(2) * settings.systematic_sigma_m**2
     x_m, y_m = problem.to_ground(position, offset_m)
-    direction = position[:2] - problem.sites_m
-    direction /= np.maximum(np.hypot(*direction.T), 1e-9)[:, None]
     return Location(
         x_m=float(x_m),
         y_m=float(y_m),
@@ -288,7 +302,7 @@ def _conclude(
         ellipse95=ellipse(horizontal, confidence=0.95),
         cep50_m=cep_m(horizontal, probability=0.50),
         cep95_m=cep_m(horizontal, probability=0.95),
-        gdop=horizontal_dop(direction[used]),
+        gdop=dop,
         rms_residual_s=math.sqrt(float((residual_m[used] ** 2).mean())) / problem.speed_mps,
         verdicts=tuple(sorted([*verdicts, *aside], key=lambda item: (item.arrival.time_ns, item.arrival.uid))),
         alternatives=tuple(problem.root(refined.position_m[row], float(refined.offset_m[row])) for row in rivals[1:]),

@@ -44,7 +44,9 @@ class Refined:
     cost : ndarray, shape (n_rows,), float64
         Negative log posterior, up to a constant shared by rows of the same problem.
     information : ndarray, shape (n_rows, n_dim + 2, n_dim + 2), float64
-        Expected information of (position, offset, speed error), priors included.
+        Expected information of (position, offset, speed error) from every node, priors included.
+    node_information : ndarray, shape (n_rows, n_nodes, n_dim + 2, n_dim + 2), float64
+        What each node adds to it.
     """
 
     position_m: FloatArray
@@ -53,6 +55,7 @@ class Refined:
     residual_m: FloatArray
     cost: FloatArray
     information: FloatArray
+    node_information: FloatArray
 
 
 def student_cost(standardised: FloatArray) -> FloatArray:
@@ -155,14 +158,15 @@ def refine(
     cost, jacobian, residual, weight = _linearise(state, sites_m, extra_sq, pseudoranges_m, sigma_m, prior, prior_mean)
     # Expected information of a Student-t location family: (nu + 1) / (nu + 3) per unit variance.
     expected = (STUDENT_NU + 1.0) / (STUDENT_NU + 3.0) / sigma_m**2
-    information = np.swapaxes(jacobian * expected[:, :, None], 1, 2) @ jacobian + np.diag(prior)
+    node_information = expected[:, :, None, None] * jacobian[:, :, :, None] * jacobian[:, :, None, :]
     return Refined(
         position_m=state[:, :n_dim],
         offset_m=state[:, n_dim],
         speed_error=state[:, -1],
         residual_m=residual,
         cost=cost,
-        information=information,
+        information=node_information.sum(axis=1) + np.diag(prior),
+        node_information=node_information,
     )
 
 

@@ -44,8 +44,8 @@ def screen(arrivals: Sequence[Arrival], *, longest_path_s: float) -> Screened | 
         if not all(map(math.isfinite, (site.x_m, site.y_m, site.z_m, site.sigma_m, arrival.sigma_s))):
             return NoLocation(
                 NoLocationReason.BAD_INPUT,
-                f"arrival {arrival.uid} has a value that is not finite (site {site.x_m}, {site.y_m}, {site.z_m} m; "
-                f"sigma {arrival.sigma_s} s); correct it or leave it out",
+                f"arrival {arrival.uid} has a value that is not finite (site {site.x_m}, {site.y_m}, {site.z_m} m, "
+                f"sigma {site.sigma_m} m; time sigma {arrival.sigma_s} s); correct it or leave it out",
             )
         if site.node in heard:
             aside.append(ArrivalVerdict(arrival, math.nan, False, "later arrival of a node already heard"))

@@ -96,7 +96,7 @@ def _play(scene: Scene, folder: Path, console: Console, *, once: bool, pace: flo
             clock = EventClock(
                 first_ns - ns_from_seconds(_BEFORE_S * pace), time.time_ns() + ns_from_seconds(lead_s), pace
             )
-            session = Session(scene, room, children, clock=clock, http_port=port)
+            session = Session(scene, room, children, clock=clock, http_port=port, exercise=True)
             console.print(f"Server up. Live page: [bold]{session.page}[/]")
             session.start_nodes(scene.recordings)
             try:

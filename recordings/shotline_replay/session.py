@@ -63,10 +63,19 @@ class Session:
     clock : EventClock
     http_port : int
         0 for any free one.
+    exercise : bool
+        Whether everything that is sent and shown is marked as a test.
     """
 
     def __init__(
-        self, scene: Scene, folder: Path, children: Children, *, clock: EventClock, http_port: int = 0
+        self,
+        scene: Scene,
+        folder: Path,
+        children: Children,
+        *,
+        clock: EventClock,
+        http_port: int = 0,
+        exercise: bool = False,
     ) -> None:
         self._scene = scene
         self._folder = folder
@@ -78,7 +87,7 @@ class Session:
         self._started_s = time.monotonic()
         config = folder / "server.toml"
         weather = scene.weather.at(clock.event_epoch_ns)
-        config.write_text(server_toml(scene, weather, clock, http_port=http_port), encoding="utf-8")
+        config.write_text(_server_toml(scene, weather, clock, http_port=http_port, exercise=exercise), encoding="utf-8")
         self._server = children.start("server", shotline_command("server", "run", "-c", str(config), "--ready-json"))
         ready = json.loads(self._server.line(timeout_s=_READY_S))
         self.endpoint = str(ready["endpoint"])
@@ -96,7 +105,7 @@ class Session:
             by_node.setdefault(recording.node, []).append(recording)
         for node, mine in by_node.items():
             config = self._folder / f"node-{node}.toml"
-            config.write_text(node_toml(node, mine, self.endpoint, self._clock), encoding="utf-8")
+            config.write_text(_node_toml(node, mine, self.endpoint, self._clock), encoding="utf-8")
             command = shotline_command("node", "run", "--config", str(config), "--until-done", "--json")
             self._sources.append(self._children.start(f"node-{node}", command))
         self._names |= set(by_node)
@@ -197,9 +206,10 @@ def alert_waits_s(
     return waits
 
 
-def server_toml(scene: Scene, weather: Weather, clock: EventClock, *, http_port: int) -> str:
+def _server_toml(scene: Scene, weather: Weather, clock: EventClock, *, http_port: int, exercise: bool) -> str:
     """Return the configuration of a server for a scene."""
     lines = ["[server]", 'bind = "tcp://127.0.0.1:0"', f"database = {_text(_DATABASE)}"]
+    lines += [f"test_alerts = {str(exercise).lower()}"]
     lines += ["[http]", 'host = "127.0.0.1"', f"port = {http_port}"]
     if scene.frame is not None:
         lines += ["[frame]", f"lat_deg = {scene.frame.lat_deg!r}", f"lon_deg = {scene.frame.lon_deg!r}"]
@@ -214,7 +224,7 @@ def server_toml(scene: Scene, weather: Weather, clock: EventClock, *, http_port:
     return "\n".join(lines) + "\n"
 
 
-def node_toml(node: str, recordings: Sequence[Recording], endpoint: str, clock: EventClock) -> str:
+def _node_toml(node: str, recordings: Sequence[Recording], endpoint: str, clock: EventClock) -> str:
     """Return the configuration of a node that plays its recordings on the clock."""
     lines = ["[node]", f"id = {_text(node)}", f"server = {_text(endpoint)}", f'spool = "spool-{node}.db"']
     if recordings[0].full_scale_db_spl is not None:
