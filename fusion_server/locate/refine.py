@@ -24,7 +24,7 @@ ANNEALED = ((4.0, 0.3), (1.0, 1e-6))
 """Residual scale of each stage, and the step in metres at which its rows stop: from anywhere, to the last digit."""
 QUICK = ((4.0, 1.0), (1.0, 0.1))
 """From a start that is nearly right, to a decimetre."""
-_MAX_STEPS = 30
+_MAX_STEPS = 100
 _MAX_STEP_M = 250.0
 
 

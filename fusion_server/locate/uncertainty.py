@@ -33,7 +33,9 @@ def ellipse(covariance_m2: FloatArray, *, confidence: float) -> Ellipse:
     scale = -2.0 * math.log1p(-confidence)
     minor_m, major_m = (math.sqrt(max(float(value), 0.0) * scale) for value in values)
     east, north = vectors[:, 1]
-    return Ellipse(major_m, minor_m, math.degrees(math.atan2(east, north)) % 180.0)
+    orientation_deg = math.degrees(math.atan2(east, north)) % 180.0
+    # A hair west of north is 180 after rounding, which is north.
+    return Ellipse(major_m, minor_m, 0.0 if orientation_deg == 180.0 else orientation_deg)
 
 
 def cep_m(covariance_m2: FloatArray, *, probability: float) -> float:
