@@ -6,6 +6,7 @@ thinks at fixed ticks of event time, so that how often it is called changes noth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -57,7 +58,8 @@ class FusionSettings:
     sure_log_evidence : float
         A shot with this much evidence is told at once.
     settled_s : float
-        A weaker shot is told this long after its discharge, when the silence of nodes has been heard too.
+        A weaker shot is told when every listening node could have reported it, and at the latest this long after its
+        discharge: then the silence of nodes has been heard too.
     """
 
     lateness_s: float = 10.0
@@ -274,9 +276,20 @@ class FusionEngine:
         )
 
     def _is_told(self, tracked: _TrackedShot, now_ns: int) -> bool:
-        """Say whether a shot is sure already, or old enough for every silence about it to have been heard."""
-        settled_ns = tracked.shot.location.origin_time_ns + ns_from_seconds(self._settings.settled_s)
-        return tracked.log_evidence >= self._settings.sure_log_evidence or now_ns >= settled_ns
+        """Say whether a shot is sure already, or every silence about it that could count has been heard."""
+        if tracked.log_evidence >= self._settings.sure_log_evidence:
+            return True
+        fix = tracked.shot.location
+        if now_ns >= fix.origin_time_ns + ns_from_seconds(self._settings.settled_s):
+            return True
+        speed_mps = self._weather.at(fix.origin_time_ns).speed_of_sound_mps
+        for site in self._registry:
+            travel_s = math.hypot(site.x_m - fix.x_m, site.y_m - fix.y_m) / speed_mps
+            heard_ns = fix.origin_time_ns + ns_from_seconds(travel_s)
+            reported_ns = heard_ns + ns_from_seconds(self._settings.associate.latency_s)
+            if reported_ns > now_ns and self._listening.is_listening(site.node, heard_ns):
+                return False
+        return True
 
     def _home(self, tracked: _TrackedShot, held: Mapping[str, list[Shot]]) -> _TrackedIncident:
         """Return the incident a shot belongs to: the oldest that is close, its own, or a new one.

@@ -41,6 +41,13 @@ class Listening:
             [*apart, (min([from_ns, *(span[0] for span in joined)]), max([until_ns, *(span[1] for span in joined)]))]
         )
 
+    def is_listening(self, node: str, time_ns: int) -> bool:
+        """Say whether a node listens at an instant."""
+        if node not in self._spans:
+            return False
+        spans = self._spans[node] if node in self._ever else self._unknown
+        return any(start_ns <= time_ns <= end_ns for start_ns, end_ns in spans)
+
     def forget_before(self, time_ns: int) -> None:
         """Drop spans that ended before an instant."""
         for spans in self._spans.values():

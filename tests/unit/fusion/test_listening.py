@@ -32,6 +32,10 @@ def test_once_noted_only_the_spans_count_and_overlaps_join() -> None:
         False,
     ]
     assert _listens(listening, 1, 40.0)
+    assert listening.is_listening("a", 25_000_000_000)
+    assert not listening.is_listening("a", 40_000_000_000)
+    assert listening.is_listening("b", 40_000_000_000)
+    assert not listening.is_listening("stranger", 0)
     starts, _ = listening.spans_s(0)
     assert starts.shape == (2, 2)
 
