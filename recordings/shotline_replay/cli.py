@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from shotline_replay.run import Progress
+    pass
 
 __all__ = ["demo_app", "replay_app"]
 
@@ -78,6 +73,7 @@ def replay(
     import msgspec
     from rich.console import Console
 
+    from shotline_recordings.work import progress_bars
     from shotline_replay.replay import Source
     from shotline_replay.run import Request, replay_to_folder
     from shotline_replay.summary import show
@@ -93,7 +89,7 @@ def replay(
         seed=seed,
         jobs=jobs or os.cpu_count() or 1,
     )
-    with _progress_bar() as progress:
+    with progress_bars(_WHAT) as progress:
         if live:
             from shotline_replay.live import replay_live
 
@@ -142,23 +138,3 @@ def _sizes(text: str | None) -> tuple[int, ...]:
 
 
 _WHAT = {"hear": "listening", "fuse": "fusing", "locate": "locating", "live": "playing"}
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Progress]:
-    """Yield a function that draws a bar per kind of work, on standard error, when that is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=console, disable=not sys.stderr.isatty(), auto_refresh=False) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def progress(what: str, done: int, whole: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(_WHAT.get(what, what), total=whole)
-            bar.update(tasks[what], completed=done, total=whole, refresh=True)
-
-        yield progress

@@ -20,11 +20,12 @@ from shotline.timebase import EventClock
 from shotline.units import ns_from_seconds
 from shotline_recordings.dataset import Dataset, open_dataset
 from shotline_recordings.score import latency_stats
+from shotline_recordings.work import Progress
 from shotline_replay.episodes import Episode, detection_episodes, sound_episodes
 from shotline_replay.processes import Children
 from shotline_replay.replay import SceneRun, Source, require_source
 from shotline_replay.report import LiveTiming, Report, RunInfo, fusion_settings, write_json
-from shotline_replay.run import Progress, Request, make_folder, write_fusion_outputs
+from shotline_replay.run import Request, make_folder, write_fusion_outputs
 from shotline_replay.session import NotReadyError, Session, SessionResult, alert_waits_s
 
 __all__ = ["live_episodes", "replay_live"]

@@ -8,11 +8,10 @@ sound by episode, and put together in the order of the dataset, so the number of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
-from typing import TypeVar
 
 from fusion_server.engine import FusionEngine, FusionSettings
 from fusion_server.registry import Registry
@@ -24,6 +23,7 @@ from shotline.records import IncidentRecord, incident_record
 from shotline.timebase import parse_utc
 from shotline.units import ns_from_seconds
 from shotline_recordings.dataset import Dataset, Recording, Scene
+from shotline_recordings.work import in_parallel
 from shotline_replay.episodes import Episode, sound_episodes
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "Source",
     "fuse",
     "hear",
-    "in_parallel",
     "latest_revisions",
     "node_app",
     "replay_dataset",
@@ -84,20 +83,6 @@ class SceneRun:
     revisions: tuple[IncidentRecord, ...]
     dispositions: dict[str, int] = field(default_factory=dict)
     heard: tuple[Detection, ...] = ()
-
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-def in_parallel(work: Callable[[_Item], _Result], items: Sequence[_Item], *, jobs: int) -> Iterator[_Result]:
-    """Yield the result of each item, in order, worked out by so many processes."""
-    if jobs == 1 or len(items) < 2:
-        yield from map(work, items)
-        return
-    from joblib import Parallel, delayed
-
-    yield from Parallel(n_jobs=min(jobs, len(items)), return_as="generator")(delayed(work)(item) for item in items)
 
 
 def require_source(dataset: Dataset, source: Source) -> None:

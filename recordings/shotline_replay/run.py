@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from shotline.errors import InputError, StorageError
 from shotline.records import IncidentRecord
 from shotline_recordings.dataset import Dataset, Scene, open_dataset, save_dataset
 from shotline_recordings.score import LocationCheck, Score
+from shotline_recordings.work import Progress
 from shotline_replay.charts import Series
 from shotline_replay.page import report_page
 from shotline_replay.replay import RETRACTED, SceneRun, Source, latest_revisions, replay_dataset
@@ -32,10 +33,9 @@ from shotline_replay.report import (
 )
 from shotline_replay.tuples import SceneFixes, locate_dataset, locator_report
 
-__all__ = ["Loader", "Progress", "Request", "make_folder", "replay_to_folder", "write_fusion_outputs"]
+__all__ = ["Loader", "Request", "make_folder", "replay_to_folder", "write_fusion_outputs"]
 
 Loader = Literal["auto", "shotline", "pittsburgh"]
-Progress = Callable[[str, int, int], None]
 _FORMAT = "shotline-report-1"
 _PITTSBURGH = "pittsburgh"
 

@@ -23,7 +23,8 @@ from shotline.domain import Arrival, Incident, IncidentState, Location, NoLocati
 from shotline.records import IncidentRecord, incident_record
 from shotline_recordings.dataset import Dataset, Scene, TruthEvent
 from shotline_recordings.score import LocationCheck, LocationScore, check_location, score_locations
-from shotline_replay.replay import Source, in_parallel, require_source
+from shotline_recordings.work import in_parallel
+from shotline_replay.replay import Source, require_source
 
 __all__ = [
     "GivenShot",

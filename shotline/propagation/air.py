@@ -2,7 +2,8 @@
 
 References
 ----------
-[ISO9613] ISO 9613-1:1993, eq. 3 to 5 (absorption by the atmosphere). See docs/references.md.
+[ISO9613] ISO 9613-1:1993, eq. 3 to 5 (absorption by the atmosphere); [OppenheimSchafer1975] sec. 7.2 (minimum phase).
+See docs/references.md.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from shotline.units import kelvin_from_celsius
 
-__all__ = ["absorption_db_per_m", "travel_time_s"]
+__all__ = ["absorption_db_per_m", "minimum_phase", "travel_time_s"]
 
 _REFERENCE_PRESSURE_KPA = 101.325
 _REFERENCE_TEMPERATURE_K = 293.15
@@ -96,4 +97,31 @@ def absorption_db_per_m(
             )
         )
     )
+    return result
+
+
+def minimum_phase(log_gain_neper: NDArray[np.float64], count: int) -> NDArray[np.complex128]:
+    """Return the causal spectrum with this logarithmic gain, by folding its cepstrum [OppenheimSchafer1975 sec. 7.2].
+
+    A filter that is known by what it absorbs alone (air, foliage) then never sounds before its time.
+
+    Parameters
+    ----------
+    log_gain_neper : ndarray, shape (..., count // 2 + 1), float64
+        Natural logarithm of the gain at the frequencies of `numpy.fft.rfft`. It must be smooth on the scale of one of
+        them: what the cepstrum holds beyond count / 2 samples folds back.
+    count : int
+        Samples in time, even or odd.
+
+    Returns
+    -------
+    ndarray, shape (..., count // 2 + 1), complex128
+        Magnitude exp(log_gain_neper), convention exp(+i omega t).
+    """
+    fold = np.zeros(count)
+    fold[0] = 1.0
+    fold[1 : (count + 1) // 2] = 2.0
+    if count % 2 == 0:
+        fold[count // 2] = 1.0
+    result: NDArray[np.complex128] = np.exp(np.fft.rfft(np.fft.irfft(log_gain_neper, count, axis=-1) * fold, axis=-1))
     return result

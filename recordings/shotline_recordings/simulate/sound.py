@@ -1,0 +1,300 @@
+"""What one node records: the pulses of all paths at their exact, fractional sample, tails, noise, microphone.
+
+Per path the spectrum of the source times what the path does to it gives a short pulse, turned to its fractional sample
+in the frequency domain and added. Rounds fired at one place share all of that, and get their own instants only.
+
+References
+----------
+[Kuttruff2009] a diffuse tail as Gaussian noise that falls exponentially. See docs/references.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+from numpy.typing import NDArray
+
+from shotline.units import amplitude_from_db
+from shotline_recordings.scene import TailTable
+from shotline_recordings.simulate.blast import MuzzleBlast
+from shotline_recordings.simulate.bullet import Flight
+from shotline_recordings.simulate.emission import Emission, Waveform
+from shotline_recordings.simulate.gains import air_gain, path_gains
+from shotline_recordings.simulate.microphone import converter_response, record, response
+from shotline_recordings.simulate.noise import draw_noise
+from shotline_recordings.simulate.paths import PathKind, Paths
+from shotline_recordings.simulate.stage import Discharge, Stage, Stream, spot, stream
+
+__all__ = ["NodeSound", "TrueArrival", "node_sound", "tail_energy_share"]
+
+_Real = NDArray[np.float64]
+_Complex = NDArray[np.complex128]
+
+_LEAD_SAMPLES = 48
+"""The converter's linear-phase filter rings ahead of a front."""
+_ROOM_S = 0.012
+"""For what filters add behind a pulse."""
+_FADE_SHARE = 0.1
+_TAIL_REFERENCE_M = 100.0
+_TAIL_LENGTH = 1.0
+"""A tail is cut where it has fallen by this many times 60 dB."""
+_LATEST_START_S = 0.05
+_LONGEST_TAIL_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrueArrival:
+    """The first sound of one round at one node.
+
+    Parameters
+    ----------
+    event : str
+    round_index : int
+    time_s : float
+        True time, after the start of the scene.
+    kind : PathKind
+        How it came.
+    straight_s : float
+        Travel time of the straight line, blocked or not.
+    peak_pa : float
+        Of the first path, before noise and converter.
+    """
+
+    event: str
+    round_index: int
+    time_s: float
+    kind: PathKind
+    straight_s: float
+    peak_pa: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NodeSound:
+    """What a node stored.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n_samples,), int16
+    first_sample_s : float
+        True time of the first, after the start of the scene; nodes do not start together.
+    arrivals : tuple[TrueArrival, ...]
+    """
+
+    samples: NDArray[np.int16]
+    first_sample_s: float
+    arrivals: tuple[TrueArrival, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Response:
+    """What a node hears of one waveform at one place.
+
+    ``spectra`` has the pulse of each path, shape (n_paths, n_frequencies), in Pa per sample.
+    """
+
+    paths: Paths
+    early_s: _Real
+    spectra: _Complex
+    count: int
+    tail: _Real
+    peak_pa: float
+
+
+def node_sound(stage: Stage, index: int, *, from_s: float, until_s: float) -> NodeSound:
+    """Return what one node records between two instants.
+
+    Parameters
+    ----------
+    stage : Stage
+    index : int
+        Of the node.
+    from_s, until_s : float
+        True times after the start of the scene; the node starts up to 50 ms after the first.
+    """
+    return _Recorder(stage, index, from_s, until_s).run()
+
+
+class _Recorder:
+    """Renders one node."""
+
+    def __init__(self, stage: Stage, index: int, from_s: float, until_s: float) -> None:
+        self.stage, self.node = stage, stage.nodes[index]
+        self.rate_hz = stage.scene.sample_rate_hz
+        rng = stream(stage.seed, Stream.MICROPHONE, self.node.id)
+        self.first_s = from_s + _LATEST_START_S * float(rng.random())
+        self.microphone_rng = rng
+        self.until_s = until_s
+        self.samples = round((until_s - from_s) * self.rate_hz)
+        self.finder = stage.finder([self.node])
+        self.responses: dict[tuple[tuple[float, float, float], Waveform], _Response] = {}
+        self.found: dict[tuple[float, float, float], Paths] = {}
+        self.pressure_pa = np.zeros(0)
+
+    def run(self) -> NodeSound:
+        noise = draw_noise(
+            self.node.noise,
+            duration_s=self.samples / self.rate_hz,
+            rng=stream(self.stage.seed, Stream.NOISE, self.node.id),
+        )
+        self.pressure_pa = noise.pressure_pa(self.samples, sample_rate_hz=self.rate_hz, response=self._heard)
+        arrivals = []
+        for number in range(self.stage.n_events):
+            event = self.stage.event(number)
+            for round_index, discharge in enumerate(event.discharges):
+                if not self._may_be_heard(discharge):
+                    continue
+                first = self._add_discharge(event.name, round_index, discharge)
+                if first is not None:
+                    arrivals.append(first)
+            self.responses.clear()
+            self.found.clear()
+        samples = record(
+            self.pressure_pa, microphone=self.node.microphone, sample_rate_hz=self.rate_hz, rng=self.microphone_rng
+        )
+        return NodeSound(samples, self.first_s, tuple(arrivals))
+
+    def _heard(self, frequency_hz: _Real) -> _Complex:
+        """Return what membrane and converter do."""
+        return response(frequency_hz, self.node.microphone) * converter_response(frequency_hz, self.rate_hz)
+
+    def _may_be_heard(self, discharge: Discharge) -> bool:
+        """Return whether any of it can be inside the recording."""
+        reach_s = math.dist(discharge.position_m, self.node.position_m) / 250.0
+        latest_s = max(item.time_s for item in discharge.emissions)
+        extra_s = self.stage.scene.paths.longest_extra_m / 250.0 + _LONGEST_TAIL_S + 2.0
+        return discharge.time_s < self.until_s and latest_s + reach_s + extra_s > self.first_s
+
+    def _add_discharge(self, event: str, round_index: int, discharge: Discharge) -> TrueArrival | None:
+        rng = stream(self.stage.seed, Stream.PATH, self.node.id, event, round_index)
+        first: TrueArrival | None = None
+        for emission in discharge.emissions:
+            heard = self._response_of(emission)
+            if not len(heard.paths):
+                continue
+            times_s = emission.time_s + heard.paths.delay_s - heard.early_s
+            times_s += self.stage.turbulent_sigma_s(heard.paths.length_m) * rng.standard_normal(len(times_s))
+            self._add_pulses(times_s, heard.spectra, heard.count)
+            if len(heard.tail):
+                begin = self._position(np.array([emission.time_s + heard.paths.straight_s]))
+                self._add(round(float(begin[0])), heard.tail)
+            earliest = int(np.argmin(times_s))
+            if first is None or times_s[earliest] < first.time_s:
+                first = TrueArrival(
+                    event,
+                    round_index,
+                    float(times_s[earliest]),
+                    PathKind(int(heard.paths.kind[earliest])),
+                    heard.paths.straight_s,
+                    heard.peak_pa,
+                )
+        if discharge.flight is not None:
+            self._add_shock(discharge.time_s, discharge.flight)
+        return first
+
+    def _add_shock(self, time_s: float, flight: Flight) -> None:
+        """Add the N-wave of a bullet, where its Mach cone sweeps over the node and nothing is in the way."""
+        shocks = flight.shocks(self.node.position_m[None])
+        if not shocks.heard[0] or self.stage.city.blocked(shocks.emission_enu_m, self.node.position_m[None])[0]:
+            return
+        count = self._count(2.0 * float(shocks.duration_s[0]))
+        frequency_hz = np.fft.rfftfreq(count, 1.0 / self.rate_hz)
+        spectrum = shocks.spectrum_pa_s(frequency_hz) * self._heard(frequency_hz) * self.rate_hz
+        if self.stage.medium.absorption:
+            spectrum *= air_gain(float(shocks.path_length_m[0]), frequency_hz, self.stage.medium.weather)
+        self._add_pulses(time_s + shocks.arrival_time_s, spectrum, count)
+
+    def _response_of(self, emission: Emission) -> _Response:
+        key = (emission.position_m, emission.waveform)
+        if key not in self.responses:
+            if emission.position_m not in self.found:
+                (paths,) = self.finder.find(np.array(emission.position_m))
+                self.found[emission.position_m] = self.stage.screened(paths, self.node, emission.position_m)
+            self.responses[key] = self._make_response(emission, self.found[emission.position_m])
+        return self.responses[key]
+
+    def _make_response(self, emission: Emission, paths: Paths) -> _Response:
+        waveform = emission.waveform
+        count = self._count(waveform.duration_s)
+        frequency_hz = np.fft.rfftfreq(count, 1.0 / self.rate_hz)
+        distance_m = np.maximum(paths.length_m, 0.1)
+        heard = self._heard(frequency_hz) * self.rate_hz
+        spectra = waveform.spectrum_pa_m_s(frequency_hz, distance_m=distance_m, direction=paths.departure)
+        spectra = spectra * path_gains(paths, frequency_hz, self.stage.medium) * heard
+        early_s = np.zeros(len(paths))
+        if isinstance(waveform, MuzzleBlast):
+            early_s = waveform.early_s(distance_m, paths.departure)
+        peak_pa = 0.0
+        if len(paths):
+            peak_pa = float(np.abs(scipy.fft.irfft(spectra[0], count)).max())
+        tail = self._tail(emission, paths, frequency_hz, count, heard)
+        return _Response(paths, early_s, spectra, count, tail, peak_pa)
+
+    def _tail(self, emission: Emission, paths: Paths, frequency_hz: _Real, count: int, heard: _Complex) -> _Real:
+        """Return the diffuse tails of a place at this node, from the instant of the straight line on."""
+        tables = self.stage.scene.paths.tails
+        if not tables:
+            return np.zeros(0)
+        straight_m = max(paths.straight_m, 1.0)
+        direction = (self.node.position_m - np.array(emission.position_m)) / straight_m
+        pulse = emission.waveform.spectrum_pa_m_s(
+            frequency_hz, distance_m=np.array([straight_m]), direction=direction[None]
+        )[0]
+        pulse = pulse * heard / straight_m
+        if self.stage.medium.absorption:
+            pulse = pulse * air_gain(straight_m, frequency_hz, self.stage.medium.weather)
+        rng = stream(self.stage.seed, Stream.PATH, self.node.id, spot(emission.position_m), "tail")
+        length = max(round(min(table.decay_s * _TAIL_LENGTH, _LONGEST_TAIL_S) * self.rate_hz) for table in tables)
+        noise = rng.standard_normal(length)
+        times_s = np.arange(length) / self.rate_hz
+        envelope = np.sqrt(sum(tail_energy_share(table, times_s, straight_m) for table in tables))
+        short = scipy.fft.irfft(pulse * np.exp(-2j * np.pi * frequency_hz / self.rate_hz * _LEAD_SAMPLES), count)
+        result: _Real = scipy.signal.oaconvolve(noise * envelope, short)[_LEAD_SAMPLES:]
+        return result
+
+    def _count(self, duration_s: float) -> int:
+        """Return the length of a transform that holds a pulse: even, and quick."""
+        least = _LEAD_SAMPLES + math.ceil((duration_s + _ROOM_S) * self.rate_hz)
+        return 2 * int(scipy.fft.next_fast_len(-(-least // 2), real=True))
+
+    def _position(self, times_s: _Real) -> _Real:
+        return self.node.clock.sample_index(times_s, sample_rate_hz=self.rate_hz, first_sample_s=self.first_s)
+
+    def _add_pulses(self, times_s: _Real, spectra: _Complex, count: int) -> None:
+        position = self._position(times_s)
+        first = np.floor(position).astype(np.int64) - _LEAD_SAMPLES
+        inside = (first < self.samples) & (first + count > 0)
+        turn = -2j * np.pi / count * (position - first)[inside, None]
+        pulses = scipy.fft.irfft(spectra[inside] * np.exp(turn * np.arange(spectra.shape[1])), count, axis=1)
+        # A pulse ends softly: what little is left at its end makes no step.
+        fade = round(_FADE_SHARE * count)
+        pulses[:, count - fade :] *= 0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 1.0) / fade)
+        for at, pulse in zip(first[inside].tolist(), pulses, strict=True):
+            self._add(at, pulse)
+
+    def _add(self, first: int, values: _Real) -> None:
+        begin, end = max(first, 0), min(first + len(values), self.samples)
+        if begin < end:
+            self.pressure_pa[begin:end] += values[begin - first : end - first]
+
+
+def tail_energy_share(table: TailTable, times_s: _Real, straight_m: float) -> _Real:
+    """Return the energy of a tail at instants over that of the open straight path: it rises, then falls by 60 dB.
+
+    Parameters
+    ----------
+    table : TailTable
+    times_s : ndarray, shape (n_times,), float64
+        Evenly spaced, after the instant of the straight line, to the end of the tail: they share all of its energy.
+    straight_m : float
+        The sound of a town falls by 3 dB per doubling of distance, the straight path by 6.
+    """
+    shape = np.exp(-6.0 * math.log(10.0) * times_s / table.decay_s)
+    if table.build_up_s > 0.0:
+        shape *= -np.expm1(-times_s / table.build_up_s)
+    total = amplitude_from_db(table.level_db) ** 2 * straight_m / _TAIL_REFERENCE_M
+    result: _Real = total * shape / max(float(shape.sum()), 1e-30)
+    return result
