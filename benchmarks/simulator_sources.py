@@ -42,21 +42,20 @@ TO_A_MILLIONTH = 16.555
 """Positive phases until (u - 1) exp(-u) is 1e-6: where the reference lets a muzzle blast end."""
 
 EXPLANATIONS = """\
-- **Same inputs.** The reference read its figures off samples some microseconds apart. The peak of a jump is then missed
-  by up to twice a step over the positive phase (0.2 to 0.8 % of a blast, 1 to 2 % of an N-wave), and the arrival is late
-  by up to one step. The trough is exp(-2) of the peak in both. Its total duration ends where the wave has fallen to 1e-6
-  of the peak, at 16.56 positive phases. Nothing else differs: the formulas are the same.
+- **Same inputs.** The reference read its figures off samples some microseconds apart. It misses the peak of a jump by
+  up to twice a step over the positive phase (0.2 to 0.7 % of a blast, 1 to 2 % of an N-wave) and finds the arrival late
+  by up to one step; the trough, which is no jump, agrees to 1e-4. Its total duration ends where the wave has fallen to
+  1e-6 of the peak, at 16.56 positive phases. Nothing else differs: the formulas are the same.
 - **pygunshot's inputs.** What it calls muzzle pressure is a maximum chamber pressure (Glock 19: 2460 kg/cm², 241 MPa;
-  a 9 mm pistol has some 30 MPa at the muzzle). Its scaling length divides the pressure by the ambient one twice and
-  multiplies by 10, "to find a better constant": 0.0315 of the length of Fansler's equations 2 and 3. Together the two
-  come out near measured levels, one metre beside a Glock 19 at 161.4 dB.
-- **Our table.** Muzzle pressure from the charge by an energy balance, sonic outflow, and the scale from levels measured
-  one metre beside the muzzle (0.085 of Fansler's length where none is known). At the same level beside the muzzle, our
-  blast is louder ahead of it, where the reference microphone stands (11 degrees off the barrel): the momentum index
-  follows from the gas as it leaves (0.75 to 0.79), not from a chamber pressure (0.54 to 0.67). The stronger wave is longer,
-  and earlier.
-- **N-wave of our table.** The bullet slows down on the 8 m before it sends what the microphone hears, and its rays spread;
-  at Mach 1.06 that makes 16 % of the peak, at Mach 1.14 4 %. pygunshot keeps the muzzle velocity.
+  a 9 mm pistol has some 30 MPa at the muzzle). Its scaling length divides by the ambient pressure twice and multiplies
+  by a constant of 10: 0.0315 of the length of Fansler's equations 2 and 3. Together the two come out near measured
+  levels: one metre beside a Glock 19 at 161.4 dB.
+- **Our table.** Muzzle pressure from the charge by a balance of energy, sonic outflow, and the scale from levels
+  measured one metre beside the muzzle (0.085 of Fansler's length where none is known). At the same level beside the
+  muzzle, our blast is louder ahead of it, where the reference microphone stands: its momentum index is that of the gas
+  as it leaves (0.75 to 0.79), not of a chamber pressure (0.54 to 0.67). The stronger wave is longer, and earlier.
+- **N-wave of our table.** The bullet slows down on the few metres before it sends what the microphone hears, and its
+  rays spread; at Mach 1.06 that takes 16 % off the peak, at Mach 1.14 4 %. pygunshot keeps the muzzle velocity.
 """
 
 
@@ -178,13 +177,14 @@ def main() -> int:
         raise SystemExit(f"pygunshot's figures are not at {arguments.reference}; say where with --reference")
     rows = [compare(entry) for entry in json.loads(arguments.reference.read_text(encoding="utf-8"))]
     software = describe_software()
-    state = " with changes" if software.git_dirty else ""
+    commit = f"{(software.git_commit or 'unknown')[:12]}{' with changes' if software.git_dirty else ''}"
+    heading = f"""Commit {commit}. Made by `python benchmarks/simulator_sources.py`.
+Ratios are ours over the reference; arrivals ours minus the reference, positive is late. One microphone, 19.4 m away,
+11 degrees off the barrel."""
     text = "\n\n".join(
         [
             "# Sources of the simulator beside pygunshot",
-            f"Commit {(software.git_commit or 'unknown')[:12]}{state}. Made by `python benchmarks/simulator_sources.py`.\n"
-            "Ratios are ours over the reference; arrivals ours minus the reference, positive is late. One microphone,\n"
-            "19.4 m away, 11 degrees off the barrel.",
+            heading,
             "## Muzzle blast, same inputs",
             table(rows, "muzzle_blast", "same_inputs"),
             "## Muzzle blast, our table of weapons",

@@ -321,7 +321,8 @@ class SceneFile(ConfigModel):
     @model_validator(mode="after")
     def _fits_together(self) -> SceneFile:
         _unique((node.id for node in self.nodes), "nodes: id")
-        _unique((item.event for item in [*self.shots, *self.bangs, *self.scatter]), "shots, bangs, scatter: event")
+        names = [item.event for item in self.shots] + [item.event for item in self.bangs]
+        _unique([*names, *(item.event for item in self.scatter)], "shots, bangs, scatter: event")
         for shots in self.shots:
             if (shots.times_s is None) == (shots.start_s is None):
                 raise ValueError(f"event '{shots.event}': give either times_s, or start_s with a mode")
@@ -332,15 +333,22 @@ class SceneFile(ConfigModel):
         for event, time_s in latest.items():
             if time_s > self.duration_s:
                 raise ValueError(f"event '{event}' is at {time_s:g} s, after the end ({self.duration_s:g} s)")
-        for item in [*self.shots, *self.bangs]:
-            if any((node.x_m, node.y_m, node.z_m) == (item.x_m, item.y_m, item.z_m) for node in self.nodes):
-                raise ValueError(f"event '{item.event}' is inside a microphone; move one of them")
+        microphones = {(node.x_m, node.y_m, node.z_m) for node in self.nodes}
+        for event, place in self.named_places.items():
+            if place in microphones:
+                raise ValueError(f"event '{event}' is inside a microphone; move one of them")
         for some in self.scatter:
             if (some.count is None) == (some.per_hour is None):
                 raise ValueError(f"scatter '{some.event}': give either count or per_hour")
             if some.west_m >= some.east_m or some.south_m >= some.north_m:
                 raise ValueError(f"scatter '{some.event}': west_m must be less than east_m, south_m than north_m")
         return self
+
+    @property
+    def named_places(self) -> dict[str, tuple[float, float, float]]:
+        """East, north, and height above the ground of each shot and bang, by event."""
+        places = {item.event: (item.x_m, item.y_m, item.z_m) for item in self.shots}
+        return places | {item.event: (item.x_m, item.y_m, item.z_m) for item in self.bangs}
 
     @property
     def folder(self) -> Path:

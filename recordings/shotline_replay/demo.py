@@ -19,9 +19,9 @@ from shotline.records import ALERT_NOTICE, IncidentRecord
 from shotline.timebase import EventClock, parse_utc
 from shotline.units import NS_PER_S, ns_from_seconds
 from shotline_recordings.dataset import Scene, TruthEvent
-from shotline_recordings.scene import demo_scene_path, load_scene
+from shotline_recordings.scene import load_scene, shipped_scene
 from shotline_recordings.score import score_scene
-from shotline_recordings.simulate import simulate, write_simulation
+from shotline_recordings.simulate import simulate_dataset
 from shotline_replay.processes import Children
 from shotline_replay.replay import RETRACTED, latest_revisions
 from shotline_replay.session import NotReadyError, Session
@@ -40,12 +40,16 @@ def run_demo(*, once: bool, seed: int | None = None, pace: float = 1.0, port: in
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="shotline-demo-") as name:
         folder = Path(name)
-        scene_file = load_scene(demo_scene_path())
+        scene_file = load_scene(shipped_scene())
         console.print(f"Simulating {scene_file.duration_s:g} s of sound at {len(scene_file.nodes)} microphones ...")
-        dataset = write_simulation(
-            simulate(scene_file, seed=scene_file.seed if seed is None else seed), folder / "dataset"
+        made = simulate_dataset(
+            scene_file,
+            folder / "dataset",
+            seed=scene_file.seed if seed is None else seed,
+            jobs=os.cpu_count() or 1,
+            picture=False,
         )
-        scene = dataset.scenes[0]
+        scene = made.dataset.scenes[0]
         try:
             return _play(scene, folder, console, once=once, pace=pace, port=port, seconds=scene_file.duration_s)
         except KeyboardInterrupt:

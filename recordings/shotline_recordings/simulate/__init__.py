@@ -1,7 +1,7 @@
 """The scene simulator: what a network of microphones hears of shots and of what is mistaken for them, with exact truth.
 
 A scene (`shotline_recordings.scene`) becomes a `Stage`; each node is rendered by itself, so that the number of
-processes changes no bit; what comes out is a dataset. docs/simulator.md has the physics, with the source of each formula.
+processes changes no bit; what comes out is a dataset. docs/simulator.md has the physics and its sources.
 """
 
 from __future__ import annotations

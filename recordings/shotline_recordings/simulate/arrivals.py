@@ -26,7 +26,7 @@ from shotline_recordings.simulate.levels import REFERENCE_PRESSURE_PA
 from shotline_recordings.simulate.microphone import converter_response, response
 from shotline_recordings.simulate.noise import DrawnNoise, draw_noise, onset_weight
 from shotline_recordings.simulate.paths import PathFinder, Paths
-from shotline_recordings.simulate.sound import tail_energy_share
+from shotline_recordings.simulate.sound import tail_energy_between
 from shotline_recordings.simulate.stage import Stage, StagedNode, Stream, stream
 
 __all__ = ["EventArrivals", "Reported", "event_arrivals", "reported"]
@@ -34,8 +34,8 @@ __all__ = ["EventArrivals", "Reported", "event_arrivals", "reported"]
 _Real = NDArray[np.float64]
 _Int = NDArray[np.intp]
 
-_KNOTS = 28
-_LOWEST_HZ = 60.0
+_KNOTS = 48
+_HIGHEST_HZ = 8_000.0
 _PEAK_SHARE = 0.75
 """Peak of a pulse over that of one whose frequencies are all in step: see tests/unit/simulate/test_arrivals.py."""
 _RISE_PER_PERIOD = 0.20
@@ -44,8 +44,10 @@ _LATE_PER_RISE = 0.9
 """The detector picks half the height of the first peak, so much later than the front."""
 _FAINTEST = 0.3
 """Peaks below this share of the noise are not looked at."""
-_PACKET_S = 0.025
-_PACKETS = 24
+_PACKET_EDGES_S = np.concatenate([np.arange(0.0, 0.05, 0.005), np.arange(0.05, 0.7, 0.025)])
+"""How a diffuse tail is cut into packets of energy: finer than the detector's windows where it begins."""
+_TAIL_PEAK_RMS = 3.0
+"""The highest of some milliseconds of Gaussian noise."""
 _TAIL_KIND = -1
 _CLUTTER_EVENT = -1
 _MIN_SNR_DB = 14.0
@@ -73,7 +75,7 @@ class EventArrivals:
     energy_pa2_s, peak_pa, rise_s : ndarray, float64
         In the node's band.
     kind : ndarray, intp
-        `PathKind`; -1 for a piece of a diffuse tail, which is no onset.
+        `PathKind`; -1 for a packet of a diffuse tail.
     straight_s : ndarray, float64
         When the straight line would have brought it.
     gunshot : ndarray, bool
@@ -191,9 +193,9 @@ class _Heard:
 
 def _heard(stage: Stage, several: Sequence[Paths], waveform: Waveform) -> _Heard:
     rate_hz = stage.scene.sample_rate_hz
-    frequency_hz = np.geomspace(_LOWEST_HZ, 0.5 * rate_hz, _KNOTS)
-    # Trapezoids over the frequencies, both sides of the spectrum.
-    width_hz = 2.0 * np.gradient(frequency_hz)
+    frequency_hz = min(0.5 * rate_hz, _HIGHEST_HZ) / _KNOTS * np.arange(1, _KNOTS + 1, dtype=np.float64)
+    # Both sides of the spectrum.
+    width_hz = np.full(_KNOTS, 2.0 * frequency_hz[0])
     band = onset_weight(frequency_hz, sample_rate_hz=rate_hz) * converter_response(frequency_hz, rate_hz) ** 2
     membranes = {id(n.microphone): np.abs(response(frequency_hz, n.microphone)) ** 2 for n in stage.nodes}
     membrane = np.array([membranes[id(node.microphone)] for node in stage.nodes])
@@ -223,39 +225,35 @@ def _heard(stage: Stage, several: Sequence[Paths], waveform: Waveform) -> _Heard
 
 
 def _tails(stage: Stage, several: Sequence[Paths], waveform: Waveform, frequency_hz: _Real, weight: _Real) -> _Heard:
-    """Return the diffuse tails as packets of energy; they hide what comes later, and are no onsets."""
+    """Return the diffuse tails as packets of energy: they hide what comes later, or are all that is found."""
     weather = stage.medium.weather
     straight_m = np.maximum(np.array([paths.straight_m for paths in several]), 1.0)
     straight_s = np.array([paths.straight_s for paths in several])
-    direction = np.array([node.position_m for node in stage.nodes])
-    first = next(paths for paths in several if len(paths)) if any(map(len, several)) else None
-    if first is not None:
-        direction = direction - first.points_m[0][0]
-    direction = direction / straight_m[:, None]
-    source = (
-        np.abs(waveform.spectrum_pa_m_s(frequency_hz, distance_m=straight_m, direction=direction)) / straight_m[:, None]
-    )
+    nodes_m = np.array([node.position_m for node in stage.nodes])
+    source_m = next((paths.points_m[0][0] for paths in several if len(paths)), nodes_m[0])
+    direction = (nodes_m - source_m) / straight_m[:, None]
+    source = np.abs(waveform.spectrum_pa_m_s(frequency_hz, distance_m=straight_m, direction=direction))
     loss_db = straight_m[:, None] * absorption_db_per_m(
         frequency_hz, temperature_c=weather.temperature_c, humidity_percent=weather.humidity_percent
     )
-    energy = (source**2 * 10.0 ** (-loss_db / 10.0) * weight).sum(axis=1)
-    times_s = (np.arange(_PACKETS) + 0.5) * _PACKET_S
-    share = np.array(
-        [
-            sum(tail_energy_share(table, times_s, float(length)) for table in stage.scene.paths.tails)
-            for length in straight_m
-        ]
-    )
-    count = len(several)
+    energy = ((source / straight_m[:, None]) ** 2 * 10.0 ** (-loss_db / 10.0) * weight).sum(axis=1)
+    steps_s = np.diff(_PACKET_EDGES_S)
+    begin_s = _PACKET_EDGES_S[:-1]
+    share = np.zeros((len(several), len(steps_s)))
+    for table in stage.scene.paths.tails:
+        share += [tail_energy_between(table, _PACKET_EDGES_S, length) for length in straight_m.tolist()]
+    packets = energy[:, None] * share
+    centroid_hz = (weight * source**2) @ frequency_hz / np.maximum((weight * source**2).sum(axis=1), 1e-300)
+    shape = packets.shape
     return _Heard(
-        node=np.repeat(np.arange(count), _PACKETS),
-        delay_s=(straight_s[:, None] + times_s).ravel(),
-        scatter_s=np.zeros(count * _PACKETS),
-        energy_pa2_s=(energy[:, None] * share).ravel(),
-        peak_pa=np.zeros(count * _PACKETS),
-        rise_s=np.zeros(count * _PACKETS),
-        kind=np.full(count * _PACKETS, _TAIL_KIND),
-        straight_s=np.repeat(straight_s, _PACKETS),
+        node=np.repeat(np.arange(shape[0]), shape[1]),
+        delay_s=(straight_s[:, None] + begin_s).ravel(),
+        scatter_s=np.zeros(packets.size),
+        energy_pa2_s=packets.ravel(),
+        peak_pa=(_TAIL_PEAK_RMS * np.sqrt(packets / steps_s)).ravel(),
+        rise_s=np.broadcast_to(_RISE_PER_PERIOD / centroid_hz[:, None], shape).ravel(),
+        kind=np.full(packets.size, _TAIL_KIND),
+        straight_s=np.repeat(straight_s, shape[1]),
     )
 
 
@@ -352,7 +350,7 @@ def _onsets(heard: EventArrivals, noise_pa: _Real, rng: np.random.Generator) -> 
     peak = _highest_within(time_s, heard.peak_pa, _NEAR_S)
     peak = np.hypot(peak, _NOISE_PEAK_RMS * noise_pa) + noise_pa * rng.standard_normal(len(peak))
     snr_db = 20.0 * np.log10(np.maximum(peak / noise_pa, 1e-3))
-    able = (heard.kind != _TAIL_KIND) & (step_db > settings.threshold_db) & (heard.peak_pa > _FAINTEST * noise_pa)
+    able = (step_db > settings.threshold_db) & (heard.peak_pa > _FAINTEST * noise_pa)
     chosen: list[int] = []
     last_s, last_after = -math.inf, 0.0
     for row in np.flatnonzero(able).tolist():

@@ -278,8 +278,8 @@ class City:
         share = (np.arange(1, count) / count)[:, None, None]
         points = start_m + share * (end_m - start_m)
         flat = points.reshape(-1, 3)
-        under: NDArray[np.bool_] = (flat[:, 2] < self.ground_m(flat[:, :2])).reshape(points.shape[:2]).any(axis=0)
-        return under
+        under = (flat[:, 2] < self.ground_m(flat[:, :2])).reshape(points.shape[:2])
+        return np.asarray(under.any(axis=0))
 
     def _require_apart(self) -> None:
         if not len(self._polygons):

@@ -36,6 +36,7 @@ _Complex = NDArray[np.complex128]
 _NEPER_PER_DB = math.log(10.0) / 20.0
 _LEAST_HZ = 1.0
 _NEAREST_M = 0.1
+_ON_THE_FACE_RAD = 0.05
 _KNOTS = 40
 _MOST_BENT_DB = 25.0
 """Scattering and turbulence fill every shadow in: at most 20 dB by one edge, 25 dB by two [ISO9613 part 2, 7.4]."""
@@ -138,7 +139,7 @@ def _apply_interference(gains: _Complex, paths: Paths, frequency_hz: _Real, medi
 @lru_cache(maxsize=8)
 def _air_per_m(step_hz: float, count: int, weather: Weather) -> _Complex:
     """Return the complex logarithm of what a metre of air does: a path of any length is its exponential."""
-    frequency_hz = np.arange(count // 2 + 1) * step_hz
+    frequency_hz = np.arange(count // 2 + 1, dtype=np.float64) * step_hz
     neper = absorption_db_per_m(
         frequency_hz, temperature_c=weather.temperature_c, humidity_percent=weather.humidity_percent
     )
@@ -165,7 +166,7 @@ def _loss_db(paths: Paths, frequency_hz: _Real, medium: Medium) -> _Real:
         loss[screens] += np.minimum(maekawa_attenuation_db(number, limit_db=None), _MOST_BENT_DB)
     shadowed = np.flatnonzero(paths.horizontal_m > paths.shadow_m) if medium.shadow else ()
     if len(shadowed):
-        knots = np.geomspace(frequency_hz[0], frequency_hz[-1], _KNOTS)
+        knots = _knots_hz(frequency_hz, _KNOTS)
         flow = medium.flow_resistivity_pa_s_per_m2 or math.inf
         depth_db = shadow_attenuation_db(
             knots,
@@ -186,9 +187,12 @@ def _loss_db(paths: Paths, frequency_hz: _Real, medium: Medium) -> _Real:
 
 def _wedges(paths: Paths, row: int, frequency_hz: _Real, medium: Medium) -> _Complex:
     """Return the product of the edges of one path, each as if the others were far away."""
-    knots = np.geomspace(frequency_hz[0], frequency_hz[-1], 2 * _KNOTS)
+    knots = _knots_hz(frequency_hz, 2 * _KNOTS)
     total = np.ones(len(knots), dtype=np.complex128)
-    for edge in paths.edges[row]:
+    for number, edge in enumerate(paths.edges[row]):
+        if number and edge.source_angle_rad < _ON_THE_FACE_RAD:
+            # Along a common face the factor has the image of the edge before in it, which is that edge itself.
+            total *= 0.5
         total *= wedge_diffraction(
             knots,
             source_distance_m=edge.before_m,
@@ -198,25 +202,30 @@ def _wedges(paths: Paths, row: int, frequency_hz: _Real, medium: Medium) -> _Com
             exterior_angle_rad=edge.exterior_rad,
             speed_of_sound_mps=medium.profile.speed_of_sound_mps,
         )
-    return _between(frequency_hz, knots, total[None])[0]
+    return np.asarray(_between(frequency_hz, knots, total[None])[0])
 
 
 def _ground(paths: Paths, frequency_hz: _Real, medium: Medium) -> _Complex:
     """Return the factor 1 + Q L / L' exp(-i k (L' - L)) of a path and its bounce [Attenborough1980]."""
     speed = medium.profile.speed_of_sound_mps
-    knots = np.geomspace(frequency_hz[0], frequency_hz[-1], _KNOTS)
+    knots = _knots_hz(frequency_hz, _KNOTS)
     longer_m = np.sqrt(paths.length_m**2 + 4.0 * paths.source_height_m * paths.node_height_m)
     coefficient = spherical_reflection(
         knots,
         source_height_m=paths.source_height_m[:, None],
         receiver_height_m=paths.node_height_m[:, None],
         horizontal_m=np.maximum(paths.horizontal_m, _NEAREST_M)[:, None],
-        flow_resistivity_pa_s_per_m2=float(medium.flow_resistivity_pa_s_per_m2 or 0.0),
+        flow_resistivity_pa_s_per_m2=medium.flow_resistivity_pa_s_per_m2 or math.inf,
         speed_of_sound_mps=speed,
     )
     late_s = (longer_m - paths.length_m) / speed
     bounce = _between(frequency_hz, knots, coefficient) * (paths.bounces * paths.length_m / longer_m)[:, None]
     return np.asarray(1.0 + bounce * np.exp(-2j * np.pi * frequency_hz * late_s[:, None]))
+
+
+def _knots_hz(frequency_hz: _Real, count: int) -> _Real:
+    """Return a few frequencies over the same range, evenly spaced in their logarithm."""
+    return np.asarray(np.geomspace(frequency_hz[0], frequency_hz[-1], count), dtype=np.float64)
 
 
 _Number = TypeVar("_Number", np.float64, np.complex128)

@@ -358,9 +358,9 @@ class PathFinder:
         total = n_nodes + len(legs)
         leg_m = np.linalg.norm(end - begin, axis=1)
         flat_m = np.hypot(*(end - begin)[:, :2].T)
-        length: _Real = np.bincount(path, leg_m, total)
-        horizontal: _Real = np.bincount(path, flat_m, total)
-        delay: _Real = np.bincount(path, leg_travel_time_s(above[0], above[1], profile=self.profile), total)
+        length = _sums(path, leg_m, total)
+        horizontal = _sums(path, flat_m, total)
+        delay = _sums(path, leg_travel_time_s(above[0], above[1], profile=self.profile), total)
         source_height_m = max(float(source_m[2] - self.city.ground_m(source_m[None, :2])[0]), _NEAREST_M)
         made, first = [], n_nodes
         for node, some in enumerate(ways):
@@ -446,6 +446,10 @@ def _diffracted(kind: PathKind, points_m: _Real, bends: Sequence[tuple[float, fl
     )
     straight_m = float(np.linalg.norm(points_m[-1] - points_m[0]))
     return _Way(kind, points_m, detour_m=max(float(gone_m[-1]) - straight_m, 0.0), edges=edges)
+
+
+def _sums(group: _Int, values: _Real, count: int) -> _Real:
+    return np.asarray(np.bincount(group, values, count), dtype=np.float64)
 
 
 def _headings(ways: Sequence[_Way]) -> _Real:

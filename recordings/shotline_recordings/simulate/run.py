@@ -228,8 +228,9 @@ def _write_sound(
     return tuple(recordings)
 
 
-_ArrivalRow = tuple[str, int, str, PathKind, float, float]
-"""Event, round, node, way, true arrival and true arrival of the straight line, in s after the start of the scene."""
+_ArrivalRow = tuple[str, int, str, int, float, float]
+"""Event, round, node, way (a `PathKind`, or less than 0 for a diffuse tail); true arrival, and that of the straight line,
+in s after the start of the scene."""
 
 
 def _write_arrivals(stage: Stage, rows: Iterable[_ArrivalRow], path: Path) -> None:
@@ -239,7 +240,8 @@ def _write_arrivals(stage: Stage, rows: Iterable[_ArrivalRow], path: Path) -> No
         table.writerow(("event", "round_index", "node", "path", "arrival_utc", "behind_straight_line_s"))
         for event, round_index, node, kind, time_s, straight_s in rows:
             utc = format_utc(stage.scene.start_ns + ns_from_seconds(time_s), digits=9)
-            table.writerow((event, round_index, node, kind.name.lower(), utc, f"{time_s - straight_s:.9f}"))
+            way = PathKind(kind).name.lower() if kind >= 0 else "tail"
+            table.writerow((event, round_index, node, way, utc, f"{time_s - straight_s:.9f}"))
 
 
 def _write_faults(stage: Stage, path: Path) -> None:
@@ -323,7 +325,7 @@ def _rows_of_detections(stage: Stage, several: Sequence[Reported]) -> Iterator[_
                     name,
                     int(round_index),
                     detection.node,
-                    PathKind(int(kind)),
+                    int(kind),
                     float(true_s),
                     float(true_s - excess_s),
                 )

@@ -29,7 +29,7 @@ from shotline_recordings.simulate.noise import draw_noise
 from shotline_recordings.simulate.paths import PathKind, Paths
 from shotline_recordings.simulate.stage import Discharge, Stage, Stream, spot, stream
 
-__all__ = ["NodeSound", "TrueArrival", "node_sound", "tail_energy_share"]
+__all__ = ["NodeSound", "TrueArrival", "node_sound", "tail_energy_between"]
 
 _Real = NDArray[np.float64]
 _Complex = NDArray[np.complex128]
@@ -201,7 +201,7 @@ class _Recorder:
         if not shocks.heard[0] or self.stage.city.blocked(shocks.emission_enu_m, self.node.position_m[None])[0]:
             return
         count = self._count(2.0 * float(shocks.duration_s[0]))
-        frequency_hz = np.fft.rfftfreq(count, 1.0 / self.rate_hz)
+        frequency_hz = self._frequencies_hz(count)
         spectrum = shocks.spectrum_pa_s(frequency_hz) * self._heard(frequency_hz) * self.rate_hz
         if self.stage.medium.absorption:
             spectrum *= air_gain(float(shocks.path_length_m[0]), frequency_hz, self.stage.medium.weather)
@@ -219,7 +219,7 @@ class _Recorder:
     def _make_response(self, emission: Emission, paths: Paths) -> _Response:
         waveform = emission.waveform
         count = self._count(waveform.duration_s)
-        frequency_hz = np.fft.rfftfreq(count, 1.0 / self.rate_hz)
+        frequency_hz = self._frequencies_hz(count)
         distance_m = np.maximum(paths.length_m, 0.1)
         heard = self._heard(frequency_hz) * self.rate_hz
         spectra = waveform.spectrum_pa_m_s(frequency_hz, distance_m=distance_m, direction=paths.departure)
@@ -249,8 +249,8 @@ class _Recorder:
         rng = stream(self.stage.seed, Stream.PATH, self.node.id, spot(emission.position_m), "tail")
         length = max(round(min(table.decay_s * _TAIL_LENGTH, _LONGEST_TAIL_S) * self.rate_hz) for table in tables)
         noise = rng.standard_normal(length)
-        times_s = np.arange(length) / self.rate_hz
-        envelope = np.sqrt(sum(tail_energy_share(table, times_s, straight_m) for table in tables))
+        edges_s = np.arange(length + 1, dtype=np.float64) / self.rate_hz
+        envelope = np.sqrt(sum(tail_energy_between(table, edges_s, straight_m) for table in tables))
         short = scipy.fft.irfft(pulse * np.exp(-2j * np.pi * frequency_hz / self.rate_hz * _LEAD_SAMPLES), count)
         result: _Real = scipy.signal.oaconvolve(noise * envelope, short)[_LEAD_SAMPLES:]
         return result
@@ -259,6 +259,9 @@ class _Recorder:
         """Return the length of a transform that holds a pulse: even, and quick."""
         least = _LEAD_SAMPLES + math.ceil((duration_s + _ROOM_S) * self.rate_hz)
         return 2 * int(scipy.fft.next_fast_len(-(-least // 2), real=True))
+
+    def _frequencies_hz(self, count: int) -> _Real:
+        return np.arange(count // 2 + 1, dtype=np.float64) * (self.rate_hz / count)
 
     def _position(self, times_s: _Real) -> _Real:
         return self.node.clock.sample_index(times_s, sample_rate_hz=self.rate_hz, first_sample_s=self.first_s)
@@ -281,20 +284,28 @@ class _Recorder:
             self.pressure_pa[begin:end] += values[begin - first : end - first]
 
 
-def tail_energy_share(table: TailTable, times_s: _Real, straight_m: float) -> _Real:
-    """Return the energy of a tail at instants over that of the open straight path: it rises, then falls by 60 dB.
+def tail_energy_between(table: TailTable, edges_s: _Real, straight_m: float) -> _Real:
+    """Return the energy of a tail in stretches of time over that of the open straight path.
+
+    A tail rises and falls by 60 dB in its decay time: (1 - exp(-t/r)) exp(-t/d), whose integral is known.
 
     Parameters
     ----------
     table : TailTable
-    times_s : ndarray, shape (n_times,), float64
-        Evenly spaced, after the instant of the straight line, to the end of the tail: they share all of its energy.
+    edges_s : ndarray, shape (n_edges,), float64
+        After the instant of the straight line, rising from 0.
     straight_m : float
         The sound of a town falls by 3 dB per doubling of distance, the straight path by 6.
+
+    Returns
+    -------
+    ndarray, shape (n_edges - 1,), float64
     """
-    shape = np.exp(-6.0 * math.log(10.0) * times_s / table.decay_s)
+    fall_s = table.decay_s / (6.0 * math.log(10.0))
+    left = fall_s * np.exp(-edges_s / fall_s)
     if table.build_up_s > 0.0:
-        shape *= -np.expm1(-times_s / table.build_up_s)
+        both_s = 1.0 / (1.0 / fall_s + 1.0 / table.build_up_s)
+        left = left - both_s * np.exp(-edges_s / both_s)
     total = amplitude_from_db(table.level_db) ** 2 * straight_m / _TAIL_REFERENCE_M
-    result: _Real = total * shape / max(float(shape.sum()), 1e-30)
+    result: _Real = total * -np.diff(left) / left[0]
     return result

@@ -14,6 +14,7 @@ from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from shotline.domain import ImpulseKind, Site
@@ -296,8 +297,6 @@ def _city(scene: SceneFile, seed: int) -> City:
 
 def _generated(scene: SceneFile, table: GridTable, others: Sequence[Building], seed: int) -> list[Building]:
     """Return the buildings of a grid, less those that others, nodes or named events stand in the place of."""
-    import shapely
-
     grid = StreetGrid(
         blocks=(table.blocks[0], table.blocks[1]),
         block_m=(table.block_m[0], table.block_m[1]),
@@ -309,7 +308,7 @@ def _generated(scene: SceneFile, table: GridTable, others: Sequence[Building], s
     )
     made = street_grid(grid, stream(seed, Stream.TOWN), reflection=scene.city.reflection)
     taken = [(shapely.Polygon(item.ring_m), math.inf) for item in others]
-    taken += [(shapely.Point(item.x_m, item.y_m), item.z_m) for item in [*scene.nodes, *scene.shots, *scene.bangs]]
+    taken += [(shapely.Point(x_m, y_m), z_m) for x_m, y_m, z_m in _places(scene)]
     return [
         building
         for building in made
@@ -321,15 +320,21 @@ def _generated(scene: SceneFile, table: GridTable, others: Sequence[Building], s
     ]
 
 
+def _places(scene: SceneFile) -> list[tuple[float, float, float]]:
+    """Return where nodes and named events are: east, north, above the ground."""
+    return [*((node.x_m, node.y_m, node.z_m) for node in scene.nodes), *scene.named_places.values()]
+
+
 def _terrain(scene: SceneFile, table: TerrainTable) -> Terrain:
-    places = np.array([(item.x_m, item.y_m) for item in [*scene.nodes, *scene.shots, *scene.bangs]])
+    places = np.array(_places(scene))[:, :2]
     hills = np.array([(hill.x_m, hill.y_m) for hill in table.hills]).reshape(-1, 2)
     base = _esri_grid(scene.folder / table.grid) if table.grid else None
     if base is not None and not table.hills:
         return base
     low = np.concatenate([places, hills]).min(axis=0) - 500.0
     high = np.concatenate([places, hills]).max(axis=0) + 500.0
-    x_m, y_m = (np.arange(low[axis], high[axis] + _TERRAIN_STEP_M, _TERRAIN_STEP_M) for axis in (0, 1))
+    steps = np.ceil((high - low) / _TERRAIN_STEP_M).astype(int) + 1
+    x_m, y_m = (low[axis] + _TERRAIN_STEP_M * np.arange(steps[axis], dtype=np.float64) for axis in (0, 1))
     east, north = np.meshgrid(x_m, y_m)
     height = np.zeros(east.shape) if base is None else base.at(east, north)
     for hill in table.hills:
@@ -345,7 +350,8 @@ def _esri_grid(path: Path) -> Terrain:
         first = 5
         if lines[5].lower().startswith("nodata"):
             header["nodata_value"], first = float(lines[5].split()[1]), 6
-        height = np.array([[float(value) for value in line.split()] for line in lines[first:] if line.strip()])[::-1]
+        rows = [[float(value) for value in line.split()] for line in lines[first:] if line.strip()]
+        height = np.array(rows[::-1], dtype=np.float64)
         cell = header["cellsize"]
         half = 0.5 * cell if "xllcorner" in header else 0.0
         west = header.get("xllcorner", header.get("xllcenter", math.nan)) + half
@@ -360,7 +366,9 @@ def _esri_grid(path: Path) -> Terrain:
         ) from error
     if "nodata_value" in header and (height == header["nodata_value"]).any():
         raise DatasetError("the grid has holes (NODATA); fill them", source=path)
-    return Terrain(west + cell * np.arange(height.shape[1]), south + cell * np.arange(height.shape[0]), height)
+    n_rows, n_columns = height.shape
+    x_m, y_m = (np.arange(count, dtype=np.float64) * cell for count in (n_columns, n_rows))
+    return Terrain(west + x_m, south + y_m, height)
 
 
 # Nodes.

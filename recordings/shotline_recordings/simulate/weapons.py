@@ -140,7 +140,6 @@ def weapon(identity: str) -> Weapon:
     near = difflib.get_close_matches(identity.lower(), known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise InputError(
-        f"no weapon {identity!r} is known; {hint}"
-        f"All {len(known)} are listed by shotline_recordings.simulate.weapons.weapons()",
+        f"no weapon {identity!r} is known; {hint}`shotline simulate --weapons` lists all {len(known)}",
         field="weapon",
     )
