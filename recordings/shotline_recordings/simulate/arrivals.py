@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +21,14 @@ from shotline.onsets import OnsetSettings
 from shotline.propagation import absorption_db_per_m
 from shotline.units import NS_PER_S, amplitude_from_db
 from shotline_recordings.simulate.blast import MuzzleBlast
-from shotline_recordings.simulate.emission import Waveform
+from shotline_recordings.simulate.emission import Emission, Waveform
 from shotline_recordings.simulate.gains import path_magnitudes
 from shotline_recordings.simulate.levels import REFERENCE_PRESSURE_PA
-from shotline_recordings.simulate.microphone import converter_response, response
+from shotline_recordings.simulate.microphone import Microphone, converter_response, response
 from shotline_recordings.simulate.noise import DrawnNoise, draw_noise, onset_weight
 from shotline_recordings.simulate.paths import PathFinder, Paths
 from shotline_recordings.simulate.sound import tail_energy_between
-from shotline_recordings.simulate.stage import Stage, StagedNode, Stream, stream
+from shotline_recordings.simulate.stage import NearbyPaths, Stage, StagedNode, Stream, stream
 
 __all__ = ["EventArrivals", "Reported", "event_arrivals", "reported"]
 
@@ -44,16 +45,19 @@ _LATE_PER_RISE = 0.9
 """The detector picks half the height of the first peak, so much later than the front."""
 _FAINTEST = 0.3
 """Peaks below this share of the noise are not looked at."""
-_PACKET_EDGES_S = np.concatenate([np.arange(0.0, 0.05, 0.005), np.arange(0.05, 0.7, 0.025)])
+_PACKET_EDGES_S = np.array([0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.26, 0.4, 0.6])
 """How a diffuse tail is cut into packets of energy: finer than the detector's windows where it begins."""
 _TAIL_PEAK_RMS = 3.0
 """The highest of some milliseconds of Gaussian noise."""
-_TAIL_KIND = -1
+_TAIL_BEGINS_S = 0.02
+_TAIL_KIND, _LATE_TAIL_KIND = -1, -2
+"""A tail can be an onset as it begins; what follows is smooth."""
 _CLUTTER_EVENT = -1
 _MIN_SNR_DB = 14.0
 _NOISE_PEAK_RMS = 2.5
 """The highest of 50 ms has noise of so many rms in it."""
 _NEAR_S = 0.050
+_RISE_TO_HIGHEST = 0.9
 _CLUSTER_S = 0.008
 _NOISE_SHARE = 0.3
 _CLUTTER_SNR_DB = (14.0, 6.0)
@@ -75,7 +79,7 @@ class EventArrivals:
     energy_pa2_s, peak_pa, rise_s : ndarray, float64
         In the node's band.
     kind : ndarray, intp
-        `PathKind`; -1 for a packet of a diffuse tail.
+        `PathKind`; less than 0 for packets of a diffuse tail.
     straight_s : ndarray, float64
         When the straight line would have brought it.
     gunshot : ndarray, bool
@@ -146,34 +150,36 @@ def event_arrivals(stage: Stage, finder: PathFinder, number: int) -> EventArriva
         Of the event.
     """
     event = stage.event(number)
-    known: dict[tuple[float, float, float], tuple[Paths, ...]] = {}
-    heard: dict[tuple[tuple[float, float, float], Waveform], _Heard] = {}
+    near = NearbyPaths(stage, stage.nodes, finder)
+    magnitudes: dict[int, _Real] = {}
     parts = []
     for round_index, discharge in enumerate(event.discharges):
         rng = stream(stage.seed, Stream.PATH, event.name, round_index)
-        for emission in discharge.emissions:
-            at = emission.position_m
-            if at not in known:
-                found = finder.find(np.array(at))
-                known[at] = tuple(stage.screened(item, node, at) for item, node in zip(found, stage.nodes, strict=True))
-            if (at, emission.waveform) not in heard:
-                heard[at, emission.waveform] = _heard(stage, known[at], emission.waveform)
-            some = heard[at, emission.waveform]
-            scatter_s = some.scatter_s * rng.standard_normal(len(some.node))
-            parts.append(
-                EventArrivals(
-                    node=some.node,
-                    event=np.full(len(some.node), number),
-                    round_index=np.full(len(some.node), round_index),
-                    time_s=emission.time_s + some.delay_s + scatter_s,
-                    energy_pa2_s=some.energy_pa2_s,
-                    peak_pa=some.peak_pa,
-                    rise_s=some.rise_s,
-                    kind=some.kind,
-                    straight_s=emission.time_s + some.straight_s,
-                    gunshot=np.full(len(some.node), event.kind is ImpulseKind.GUNSHOT),
+        for sound, emission in enumerate(discharge.emissions):
+            place, several = near.at(emission.position_m)
+            heard = _Ears(stage, several)
+            if place not in magnitudes:
+                magnitudes[place] = path_magnitudes(heard.paths, heard.frequency_hz, stage.medium)
+            some = [heard.pulses(emission.waveform, magnitudes[place])]
+            share = discharge.tail_share(sound)
+            if share > 0.0 and stage.scene.paths.tails:
+                some.append(heard.tails(emission, share))
+            for item in some:
+                count = len(item.node)
+                parts.append(
+                    EventArrivals(
+                        node=item.node,
+                        event=np.full(count, number),
+                        round_index=np.full(count, round_index),
+                        time_s=emission.time_s + item.delay_s + item.scatter_s * rng.standard_normal(count),
+                        energy_pa2_s=item.energy_pa2_s,
+                        peak_pa=item.peak_pa,
+                        rise_s=item.rise_s,
+                        kind=item.kind,
+                        straight_s=emission.time_s + item.straight_s,
+                        gunshot=np.full(count, event.kind is ImpulseKind.GUNSHOT),
+                    )
                 )
-            )
     return EventArrivals.together(parts)
 
 
@@ -191,70 +197,75 @@ class _Heard:
     straight_s: _Real
 
 
-def _heard(stage: Stage, several: Sequence[Paths], waveform: Waveform) -> _Heard:
-    rate_hz = stage.scene.sample_rate_hz
-    frequency_hz = min(0.5 * rate_hz, _HIGHEST_HZ) / _KNOTS * np.arange(1, _KNOTS + 1, dtype=np.float64)
-    # Both sides of the spectrum.
-    width_hz = np.full(_KNOTS, 2.0 * frequency_hz[0])
-    band = onset_weight(frequency_hz, sample_rate_hz=rate_hz) * converter_response(frequency_hz, rate_hz) ** 2
-    membranes = {id(n.microphone): np.abs(response(frequency_hz, n.microphone)) ** 2 for n in stage.nodes}
-    membrane = np.array([membranes[id(node.microphone)] for node in stage.nodes])
+class _Ears:
+    """What the nodes make of sounds from one place, in their band."""
 
-    together = Paths.together(several)
-    node = np.repeat(np.arange(len(several)), [len(paths) for paths in several])
-    distance_m = np.maximum(together.length_m, 0.1)
-    source = np.abs(waveform.spectrum_pa_m_s(frequency_hz, distance_m=distance_m, direction=together.departure))
-    power = (source * path_magnitudes(together, frequency_hz, stage.medium)) ** 2 * band * membrane[node]
-    straight_s = np.array([paths.straight_s for paths in several])
-    early_s = waveform.early_s(distance_m, together.departure) if isinstance(waveform, MuzzleBlast) else 0.0
-    columns = [
-        _Heard(
-            node=node,
-            delay_s=together.delay_s - early_s,
-            scatter_s=stage.turbulent_sigma_s(together.length_m),
-            energy_pa2_s=power @ width_hz,
-            peak_pa=_PEAK_SHARE * (np.sqrt(power) @ width_hz),
-            rise_s=_RISE_PER_PERIOD * (power @ width_hz) / np.maximum(power @ (width_hz * frequency_hz), 1e-300),
-            kind=together.kind,
-            straight_s=straight_s[node],
+    def __init__(self, stage: Stage, several: Sequence[Paths]) -> None:
+        rate_hz = stage.scene.sample_rate_hz
+        self.stage, self.several = stage, several
+        self.paths = Paths.together(several)
+        self.frequency_hz, self.weight = _weights(tuple(node.microphone for node in stage.nodes), rate_hz)
+        self.node = np.repeat(np.arange(len(several)), [len(paths) for paths in several])
+
+    def pulses(self, waveform: Waveform, magnitudes: _Real) -> _Heard:
+        """Return the pulses of all paths; ``magnitudes`` is what the paths do, shape (n_paths, n_frequencies)."""
+        paths = self.paths
+        distance_m = np.maximum(paths.length_m, 0.1)
+        source = waveform.spectrum_pa_m_s(self.frequency_hz, distance_m=distance_m, direction=paths.departure)
+        power = (np.abs(source) * magnitudes) ** 2 * self.weight[self.node]
+        energy, width_hz = power.sum(axis=1), self.frequency_hz[0]
+        early_s = waveform.early_s(distance_m, paths.departure) if isinstance(waveform, MuzzleBlast) else 0.0
+        straight_s = np.array([item.straight_s for item in self.several])
+        # Both sides of the spectrum: twice the sums.
+        return _Heard(
+            node=self.node,
+            delay_s=paths.delay_s - early_s,
+            scatter_s=self.stage.turbulent_sigma_s(paths.length_m),
+            energy_pa2_s=2.0 * width_hz * energy,
+            peak_pa=_PEAK_SHARE * 2.0 * width_hz * np.sqrt(power).sum(axis=1),
+            rise_s=_RISE_PER_PERIOD * energy / np.maximum(power @ self.frequency_hz, 1e-300),
+            kind=paths.kind,
+            straight_s=straight_s[self.node],
         )
-    ]
-    if stage.scene.paths.tails:
-        columns.append(_tails(stage, several, waveform, frequency_hz, width_hz * band * membrane))
-    return _Heard(*(np.concatenate([getattr(item, column.name) for item in columns]) for column in fields(_Heard)))
+
+    def tails(self, emission: Emission, share: float) -> _Heard:
+        """Return the diffuse tails as packets of energy: they hide what comes later, or are all that is found."""
+        weather = self.stage.medium.weather
+        straight_m = np.maximum(np.array([paths.straight_m for paths in self.several]), 1.0)
+        straight_s = np.array([paths.straight_s for paths in self.several])
+        nodes_m = np.array([node.position_m for node in self.stage.nodes])
+        direction = (nodes_m - np.array(emission.position_m)) / straight_m[:, None]
+        source = emission.waveform.spectrum_pa_m_s(self.frequency_hz, distance_m=straight_m, direction=direction)
+        loss_db = straight_m[:, None] * absorption_db_per_m(
+            self.frequency_hz, temperature_c=weather.temperature_c, humidity_percent=weather.humidity_percent
+        )
+        power = (np.abs(source) / straight_m[:, None]) ** 2 * 10.0 ** (-loss_db / 10.0) * self.weight
+        energy = 2.0 * self.frequency_hz[0] * power.sum(axis=1)
+        parts = np.zeros((len(self.several), len(_PACKET_EDGES_S) - 1))
+        for table in self.stage.scene.paths.tails:
+            parts += [tail_energy_between(table, _PACKET_EDGES_S, length) for length in straight_m.tolist()]
+        packets = share * energy[:, None] * parts
+        rise_s = _RISE_PER_PERIOD * power.sum(axis=1) / np.maximum(power @ self.frequency_hz, 1e-300)
+        shape, begin_s = packets.shape, _PACKET_EDGES_S[:-1]
+        return _Heard(
+            node=np.repeat(np.arange(shape[0]), shape[1]),
+            delay_s=(straight_s[:, None] + begin_s).ravel(),
+            scatter_s=np.zeros(packets.size),
+            energy_pa2_s=packets.ravel(),
+            peak_pa=(_TAIL_PEAK_RMS * np.sqrt(packets / np.diff(_PACKET_EDGES_S))).ravel(),
+            rise_s=np.repeat(rise_s, shape[1]),
+            kind=np.tile(np.where(begin_s < _TAIL_BEGINS_S, _TAIL_KIND, _LATE_TAIL_KIND), shape[0]),
+            straight_s=np.repeat(straight_s, shape[1]),
+        )
 
 
-def _tails(stage: Stage, several: Sequence[Paths], waveform: Waveform, frequency_hz: _Real, weight: _Real) -> _Heard:
-    """Return the diffuse tails as packets of energy: they hide what comes later, or are all that is found."""
-    weather = stage.medium.weather
-    straight_m = np.maximum(np.array([paths.straight_m for paths in several]), 1.0)
-    straight_s = np.array([paths.straight_s for paths in several])
-    nodes_m = np.array([node.position_m for node in stage.nodes])
-    source_m = next((paths.points_m[0][0] for paths in several if len(paths)), nodes_m[0])
-    direction = (nodes_m - source_m) / straight_m[:, None]
-    source = np.abs(waveform.spectrum_pa_m_s(frequency_hz, distance_m=straight_m, direction=direction))
-    loss_db = straight_m[:, None] * absorption_db_per_m(
-        frequency_hz, temperature_c=weather.temperature_c, humidity_percent=weather.humidity_percent
-    )
-    energy = ((source / straight_m[:, None]) ** 2 * 10.0 ** (-loss_db / 10.0) * weight).sum(axis=1)
-    steps_s = np.diff(_PACKET_EDGES_S)
-    begin_s = _PACKET_EDGES_S[:-1]
-    share = np.zeros((len(several), len(steps_s)))
-    for table in stage.scene.paths.tails:
-        share += [tail_energy_between(table, _PACKET_EDGES_S, length) for length in straight_m.tolist()]
-    packets = energy[:, None] * share
-    centroid_hz = (weight * source**2) @ frequency_hz / np.maximum((weight * source**2).sum(axis=1), 1e-300)
-    shape = packets.shape
-    return _Heard(
-        node=np.repeat(np.arange(shape[0]), shape[1]),
-        delay_s=(straight_s[:, None] + begin_s).ravel(),
-        scatter_s=np.zeros(packets.size),
-        energy_pa2_s=packets.ravel(),
-        peak_pa=(_TAIL_PEAK_RMS * np.sqrt(packets / steps_s)).ravel(),
-        rise_s=np.broadcast_to(_RISE_PER_PERIOD / centroid_hz[:, None], shape).ravel(),
-        kind=np.full(packets.size, _TAIL_KIND),
-        straight_s=np.repeat(straight_s, shape[1]),
-    )
+@lru_cache(maxsize=4)
+def _weights(microphones: tuple[Microphone, ...], sample_rate_hz: int) -> tuple[_Real, _Real]:
+    """Return frequencies, evenly spaced, and the power gain of each node there, shape (n_nodes, n_frequencies)."""
+    frequency_hz = min(0.5 * sample_rate_hz, _HIGHEST_HZ) / _KNOTS * np.arange(1, _KNOTS + 1, dtype=np.float64)
+    band = onset_weight(frequency_hz, sample_rate_hz=sample_rate_hz)
+    band *= converter_response(frequency_hz, sample_rate_hz) ** 2
+    return frequency_hz, np.array([band * np.abs(response(frequency_hz, item)) ** 2 for item in microphones])
 
 
 def reported(stage: Stage, index: int, arrivals: EventArrivals, *, boot: int) -> Reported:
@@ -274,13 +285,13 @@ def reported(stage: Stage, index: int, arrivals: EventArrivals, *, boot: int) ->
     heard = arrivals.of_node(index)
     noise_pa = _noise_pa(stage, node, heard.time_s)
     rng = stream(stage.seed, Stream.DETECTION, node.id)
-    chosen, snr = _onsets(heard, noise_pa, rng)
+    chosen, snr, rise_s = _onsets(heard, noise_pa, rng)
     rows = [
         _Row(
             time_s=float(heard.time_s[row] + _LATE_PER_RISE * heard.rise_s[row]),
             snr_db=float(snr[row]),
             level_pa=float(amplitude_from_db(float(snr[row])) * noise_pa[row]),
-            rise_s=float(heard.rise_s[row]),
+            rise_s=float(rise_s[row]),
             gunshot=bool(heard.gunshot[row]),
             event=int(heard.event[row]),
             round_index=int(heard.round_index[row]),
@@ -333,8 +344,8 @@ def _noise_pa(stage: Stage, node: StagedNode, times_s: _Real) -> _Real:
     return result
 
 
-def _onsets(heard: EventArrivals, noise_pa: _Real, rng: np.random.Generator) -> tuple[list[int], _Real]:
-    """Return the rows that the node's detector would report, and the SNR of each row in dB."""
+def _onsets(heard: EventArrivals, noise_pa: _Real, rng: np.random.Generator) -> tuple[list[int], _Real, _Real]:
+    """Return the rows that the node's detector would report; SNR in dB and rise time in s of all rows."""
     settings = OnsetSettings()
     time_s = heard.time_s
     total = np.concatenate([[0.0], np.cumsum(heard.energy_pa2_s)])
@@ -347,10 +358,11 @@ def _onsets(heard: EventArrivals, noise_pa: _Real, rng: np.random.Generator) -> 
     after = energy(time_s, time_s + settings.after_s) / settings.after_s + noise_power
     before = energy(time_s - settings.before_s, time_s) / settings.before_s + noise_power
     step_db = 10.0 * np.log10((after + _NOISE_SHARE * noise_power) / (before + _NOISE_SHARE * noise_power))
-    peak = _highest_within(time_s, heard.peak_pa, _NEAR_S)
+    highest = _highest_within(time_s, heard.peak_pa, _NEAR_S)
+    peak = heard.peak_pa[highest]
     peak = np.hypot(peak, _NOISE_PEAK_RMS * noise_pa) + noise_pa * rng.standard_normal(len(peak))
     snr_db = 20.0 * np.log10(np.maximum(peak / noise_pa, 1e-3))
-    able = (step_db > settings.threshold_db) & (heard.peak_pa > _FAINTEST * noise_pa)
+    able = (heard.kind != _LATE_TAIL_KIND) & (step_db > settings.threshold_db) & (heard.peak_pa > _FAINTEST * noise_pa)
     chosen: list[int] = []
     last_s, last_after = -math.inf, 0.0
     for row in np.flatnonzero(able).tolist():
@@ -367,13 +379,17 @@ def _onsets(heard: EventArrivals, noise_pa: _Real, rng: np.random.Generator) -> 
         last_s, last_after = float(time_s[row]), float(after[row])
         if snr_db[row] >= _MIN_SNR_DB:
             chosen.append(row)
-    return chosen, snr_db
+    # The rise is that to the highest peak, which need not be the first.
+    rise_s = np.maximum(heard.rise_s, _RISE_TO_HIGHEST * (time_s[highest] - time_s))
+    return chosen, snr_db, rise_s
 
 
-def _highest_within(time_s: _Real, value: _Real, span_s: float) -> _Real:
-    """Return the highest value from each row on, for so long."""
+def _highest_within(time_s: _Real, value: _Real, span_s: float) -> _Int:
+    """Return the row of the highest value from each row on, for so long."""
     stop = np.searchsorted(time_s, time_s + span_s)
-    return np.array([value[row : max(stop[row], row + 1)].max() for row in range(len(value))]).reshape(-1)
+    return np.array(
+        [row + int(np.argmax(value[row : max(int(stop[row]), row + 1)])) for row in range(len(value))], dtype=np.intp
+    )
 
 
 def _clutter(stage: Stage, node: StagedNode) -> list[_Row]:

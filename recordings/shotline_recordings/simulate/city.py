@@ -214,11 +214,11 @@ class City:
             result |= self._under_ground(start_m, end_m)
         return result
 
-    def blocking_buildings(self, start_m: _Real, end_m: _Real) -> list[int]:
-        """Return the buildings that block one leg from (3,) to (3,), in rising order."""
-        _, _, share, wall = self._crossings(start_m[None], end_m[None])
-        low = start_m[2] + share * (end_m[2] - start_m[2]) < self.wall_top_m[wall]
-        return sorted(set(self.wall_building[wall[low]].tolist()))
+    def blocking_buildings(self, start_m: _Real, end_m: _Real) -> set[int]:
+        """Return the buildings that block any of some legs, from and to shape (n_legs, 3)."""
+        leg, _, share, wall = self._crossings(start_m, end_m)
+        low = start_m[leg, 2] + share * (end_m[leg, 2] - start_m[leg, 2]) < self.wall_top_m[wall]
+        return set(self.wall_building[wall[low]].tolist())
 
     def free_flight_m(self, start_m: _Real, direction: _Real, *, longest_m: float) -> float:
         """Return how far a straight line from (3,) in a direction (3,) goes before it meets a wall, at most so far."""

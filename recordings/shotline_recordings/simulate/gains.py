@@ -168,21 +168,32 @@ def _loss_db(paths: Paths, frequency_hz: _Real, medium: Medium) -> _Real:
     if len(shadowed):
         knots = _knots_hz(frequency_hz, _KNOTS)
         flow = medium.flow_resistivity_pa_s_per_m2 or math.inf
+        turn = np.degrees(np.arctan2(paths.heading[shadowed, 1], paths.heading[shadowed, 0]))
+        radius_m = _creeping_radii_m(medium.profile, flow, float(knots[0]), float(knots[-1]))
         depth_db = shadow_attenuation_db(
             knots,
             distance_m=paths.horizontal_m[shadowed, None],
             shadow_distance_m=paths.shadow_m[shadowed, None],
-            curvature_radius_m=creeping_radius_m(
-                knots,
-                direction=paths.heading[shadowed, None],
-                flow_resistivity_pa_s_per_m2=flow,
-                profile=medium.profile,
-            ),
+            curvature_radius_m=radius_m[np.rint(turn).astype(np.intp) % 360],
             flow_resistivity_pa_s_per_m2=flow,
             speed_of_sound_mps=speed,
         )
         loss[shadowed] += _between(frequency_hz, knots, depth_db)
     return loss
+
+
+@lru_cache(maxsize=8)
+def _creeping_radii_m(
+    profile: EffectiveProfile, flow_resistivity_pa_s_per_m2: float, first_hz: float, last_hz: float
+) -> _Real:
+    """Return `creeping_radius_m` for each whole degree from east to north, shape (360, n_knots)."""
+    turn = np.radians(np.arange(360.0))[:, None]
+    return creeping_radius_m(
+        _knots_hz(np.array([first_hz, last_hz]), _KNOTS),
+        direction=np.stack([np.cos(turn), np.sin(turn)], axis=-1),
+        flow_resistivity_pa_s_per_m2=flow_resistivity_pa_s_per_m2,
+        profile=profile,
+    )
 
 
 def _wedges(paths: Paths, row: int, frequency_hz: _Real, medium: Medium) -> _Complex:

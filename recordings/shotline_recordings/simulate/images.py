@@ -42,6 +42,8 @@ class ImageTree:
         The image that was mirrored; -1 for the node itself.
     right_m, left_m : ndarray, shape (n_images, 2), float64
         Ends of the stretch of that wall through which the image is seen, right and left as seen from the image.
+    wall_start_m, wall_normal : ndarray, shape (n_images, 2), float64
+        Of that wall; the normal points outwards.
     """
 
     node_m: _Real
@@ -51,16 +53,21 @@ class ImageTree:
     parent: _Int
     right_m: _Real
     left_m: _Real
+    wall_start_m: _Real
+    wall_normal: _Real
 
-    def seen_from(self, source_m: _Real, city: City) -> _Int:
-        """Return the images that a source, shape (2,), sees through their walls."""
+    def seen_from(self, source_m: _Real, *, longest_m: float) -> _Int:
+        """Return the images that a source, shape (2,), sees through their walls, at most so far away."""
         arm = source_m - self.image_m
-        front = np.einsum("ij,ij->i", source_m - city.wall_start_m[self.wall], city.wall_normal[self.wall]) > _FRONT_M
-        right_of = _cross(self.right_m - self.image_m, arm) >= 0.0
-        left_of = _cross(arm, self.left_m - self.image_m) >= 0.0
-        return np.flatnonzero(front & right_of & left_of)
+        some = np.flatnonzero(arm[:, 0] ** 2 + arm[:, 1] ** 2 <= longest_m**2)
+        image, arm = self.image_m[some], arm[some]
+        inside = _cross(self.right_m[some] - image, arm) >= 0.0
+        inside &= _cross(arm, self.left_m[some] - image) >= 0.0
+        some = some[inside]
+        front = np.einsum("ij,ij->i", source_m - self.wall_start_m[some], self.wall_normal[some]) > _FRONT_M
+        return np.asarray(some[front])
 
-    def corners(self, images: _Int, source_m: _Real, city: City) -> tuple[_Real, _Int]:
+    def corners(self, images: _Int, source_m: _Real) -> tuple[_Real, _Int]:
         """Return the path from a source by the walls to the node, for images of one order.
 
         Parameters
@@ -81,9 +88,8 @@ class ImageTree:
         points[:, -1] = self.node_m
         at = images
         for step in range(order):
-            wall = self.wall[at]
-            walls[:, step] = wall
-            start, normal = city.wall_start_m[wall], city.wall_normal[wall]
+            walls[:, step] = self.wall[at]
+            start, normal = self.wall_start_m[at], self.wall_normal[at]
             image = self.image_m[at]
             here = np.einsum("ij,ij->i", points[:, step] - start, normal)
             there = np.einsum("ij,ij->i", image - start, normal)
@@ -114,14 +120,17 @@ def image_tree(node_m: _Real, city: City, *, order: int, reach_m: float) -> Imag
         offset += len(levels[number - 1].wall) if number else 0
     empty = np.zeros((0, 2))
     whole = np.zeros(0, dtype=np.intp)
+    walls = np.concatenate([whole, *(level.wall for level in levels)])
     return ImageTree(
         node_m=np.asarray(node_m, dtype=np.float64),
         order=np.concatenate([whole, *(np.full(len(level.wall), n + 1) for n, level in enumerate(levels))]),
         image_m=np.concatenate([empty, *(level.image_m for level in levels)]),
-        wall=np.concatenate([whole, *(level.wall for level in levels)]),
+        wall=walls,
         parent=np.concatenate([whole, *parents]),
         right_m=np.concatenate([empty, *(level.right_m for level in levels)]),
         left_m=np.concatenate([empty, *(level.left_m for level in levels)]),
+        wall_start_m=city.wall_start_m[walls],
+        wall_normal=city.wall_normal[walls],
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from itertools import chain
 from typing import Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from shotline.propagation import EffectiveProfile, leg_travel_time_s, shadow_edge_m
 from shotline_recordings.simulate.city import City
-from shotline_recordings.simulate.images import image_tree
+from shotline_recordings.simulate.images import ImageTree, image_tree
 
 __all__ = ["Edge", "PathFinder", "PathKind", "PathSettings", "Paths"]
 
@@ -146,6 +146,17 @@ class Paths:
     def __len__(self) -> int:
         return len(self.kind)
 
+    def from_beside(self, offset_m: _Real, straight: _Real, speed_of_sound_mps: float) -> Paths:
+        """Return the paths from a place so near, shape (3,), that only the travel times differ, to first order.
+
+        ``straight`` is the unit vector, shape (3,), of the straight line.
+        """
+        return replace(
+            self,
+            delay_s=self.delay_s - self.departure @ offset_m / speed_of_sound_mps,
+            straight_s=self.straight_s - float(straight @ offset_m) / speed_of_sound_mps,
+        )
+
     def screened(self, share: float, detour_m: float, speed_of_sound_mps: float, rng: np.random.Generator) -> Paths:
         """Return the paths with screens that are on no map on a share of them, detours drawn exponentially."""
         lots, detours = rng.random((2, len(self)))
@@ -237,20 +248,15 @@ class PathFinder:
     def _reflected(self, source_m: _Real) -> list[tuple[int, _Way]]:
         """Return the open paths by walls, with the number of their node, in a fixed order."""
         found: list[tuple[int, _Way]] = []
+        seen = [self._seen(tree, source_m[:2]) for tree in self._trees]
         for order in range(1, self.settings.reflection_order + 1):
             owners, points, walls = [], [], []
-            for index, tree in enumerate(self._trees):
-                if not len(tree.wall):
-                    continue
-                seen = tree.seen_from(source_m[:2], self.city)
-                seen = seen[tree.order[seen] == order]
-                flat_m = np.hypot(*(tree.image_m[seen] - source_m[:2]).T)
-                straight_m = math.dist(source_m[:2], tree.node_m)
-                seen = seen[flat_m <= straight_m + self.settings.longest_extra_m]
-                if len(seen):
-                    some, met = tree.corners(seen, source_m[:2], self.city)
-                    owners.append(np.full(len(seen), index))
-                    points.append(some)
+            for index, (tree, some) in enumerate(zip(self._trees, seen, strict=True)):
+                images = some[tree.order[some] == order]
+                if len(images):
+                    corners, met = tree.corners(images, source_m[:2])
+                    owners.append(np.full(len(images), index))
+                    points.append(corners)
                     walls.append(met)
             if not owners:
                 continue
@@ -266,6 +272,10 @@ class PathFinder:
                 for node, points, met in zip(owner, solid, wall, strict=True)
             ]
         return found
+
+    def _seen(self, tree: ImageTree, source_m: _Real) -> _Int:
+        longest_m = math.dist(source_m, tree.node_m) + self.settings.longest_extra_m
+        return tree.seen_from(source_m, longest_m=longest_m)
 
     def _risen(self, flat_m: _Real, source_z_m: float, node_z_m: _Real) -> _Real:
         """Return paths in the plane, shape (n, k, 2), with heights that change evenly along them, shape (n, k, 3)."""
@@ -300,7 +310,7 @@ class PathFinder:
         span = node_m[:2] - source_m[:2]
         span_m = math.hypot(*span)
         own = {int(index) for index in self.city.building_at(np.array([source_m, node_m])) if index >= 0}
-        first = set(self.city.blocking_buildings(source_m, node_m))
+        first = self.city.blocking_buildings(source_m[None], node_m[None])
         longest_m = float(np.linalg.norm(node_m - source_m)) + self.settings.longest_extra_m
         found: list[_Way] = []
         for side in (1.0, -1.0) if first and span_m > _NEAREST_M else ():
@@ -321,13 +331,12 @@ class PathFinder:
                 points = self._risen(flat[None], float(source_m[2]), node_m[None, 2])[0]
                 if float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum()) > longest_m:
                     break
-                shut = np.flatnonzero(self.city.blocked(points[:-1], points[1:]))
-                if not len(shut):
+                more = self.city.blocking_buildings(points[:-1], points[1:])
+                if not more and not self.city.blocked(points[:-1], points[1:]).any():
                     owner = np.repeat(sorted(buildings), [len(ring) for ring in rings])
-                    first_corner = np.concatenate([np.arange(len(ring)) for ring in rings])
-                    found.append(self._round_corners(points, owner[bends].tolist(), first_corner[bends].tolist()))
+                    number = np.concatenate([np.arange(len(ring)) for ring in rings])
+                    found.append(self._round_corners(points, owner[bends].tolist(), number[bends].tolist()))
                     break
-                more = {item for leg in shut for item in self.city.blocking_buildings(points[leg], points[leg + 1])}
                 if more <= buildings:
                     break
                 buildings |= more

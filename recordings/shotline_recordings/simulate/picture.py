@@ -12,7 +12,7 @@ from shotline.domain import ImpulseKind
 from shotline.units import NS_PER_MS, NS_PER_S
 from shotline_recordings.simulate.gains import path_magnitudes
 from shotline_recordings.simulate.paths import PathKind, Paths
-from shotline_recordings.simulate.stage import Stage, StagedEvent
+from shotline_recordings.simulate.stage import NearbyPaths, Stage, StagedEvent
 
 __all__ = ["draw_scene"]
 
@@ -116,11 +116,10 @@ def _example(stage: Stage, events: Sequence[StagedEvent]) -> tuple[int | None, P
         return None, None
     source_m = chosen.discharges[0].position_m
     near = sorted(range(len(stage.nodes)), key=lambda index: np.hypot(*(stage.nodes[index].position_m - source_m)[:2]))
-    finder = stage.finder([stage.nodes[index] for index in near[:6]])
-    found = finder.find(np.array(source_m))
+    nodes = [stage.nodes[index] for index in near[:6]]
+    _, found = NearbyPaths(stage, nodes, stage.finder(nodes)).at(source_m)
     best = max(range(len(found)), key=lambda index: len(found[index]))
-    node = stage.nodes[near[best]]
-    return near[best], stage.screened(found[best], node, source_m)
+    return near[best], found[best]
 
 
 def _draw_arrivals(axes: Any, stage: Stage, paths: Paths, node: int) -> None:

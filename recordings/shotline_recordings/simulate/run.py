@@ -229,8 +229,8 @@ def _write_sound(
 
 
 _ArrivalRow = tuple[str, int, str, int, float, float]
-"""Event, round, node, way (a `PathKind`, or less than 0 for a diffuse tail); true arrival, and that of the straight line,
-in s after the start of the scene."""
+"""Event, round, node, way (a `PathKind`, or less than 0 for a diffuse tail); true arrival, and that of the straight
+line, in s after the start of the scene."""
 
 
 def _write_arrivals(stage: Stage, rows: Iterable[_ArrivalRow], path: Path) -> None:

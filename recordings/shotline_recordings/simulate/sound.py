@@ -27,7 +27,7 @@ from shotline_recordings.simulate.gains import air_gain, path_gains
 from shotline_recordings.simulate.microphone import converter_response, record, response
 from shotline_recordings.simulate.noise import draw_noise
 from shotline_recordings.simulate.paths import PathKind, Paths
-from shotline_recordings.simulate.stage import Discharge, Stage, Stream, spot, stream
+from shotline_recordings.simulate.stage import Discharge, NearbyPaths, Stage, Stream, spot, stream
 
 __all__ = ["NodeSound", "TrueArrival", "node_sound", "tail_energy_between"]
 
@@ -40,8 +40,6 @@ _ROOM_S = 0.012
 """For what filters add behind a pulse."""
 _FADE_SHARE = 0.1
 _TAIL_REFERENCE_M = 100.0
-_TAIL_LENGTH = 1.0
-"""A tail is cut where it has fallen by this many times 60 dB."""
 _LATEST_START_S = 0.05
 _LONGEST_TAIL_S = 3.0
 
@@ -59,7 +57,7 @@ class TrueArrival:
     kind : PathKind
         How it came.
     straight_s : float
-        Travel time of the straight line, blocked or not.
+        When the straight line would have brought it, blocked or not.
     peak_pa : float
         Of the first path, before noise and converter.
     """
@@ -91,16 +89,14 @@ class NodeSound:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Response:
-    """What a node hears of one waveform at one place.
+    """What a node hears of one waveform from one place.
 
     ``spectra`` has the pulse of each path, shape (n_paths, n_frequencies), in Pa per sample.
     """
 
-    paths: Paths
     early_s: _Real
     spectra: _Complex
     count: int
-    tail: _Real
     peak_pa: float
 
 
@@ -130,8 +126,10 @@ class _Recorder:
         self.until_s = until_s
         self.samples = round((until_s - from_s) * self.rate_hz)
         self.finder = stage.finder([self.node])
-        self.responses: dict[tuple[tuple[float, float, float], Waveform], _Response] = {}
-        self.found: dict[tuple[float, float, float], Paths] = {}
+        self.near = NearbyPaths(stage, [self.node], self.finder)
+        self.responses: dict[tuple[int, Waveform], _Response] = {}
+        self.gains: dict[tuple[int, int], _Complex] = {}
+        self.tails: dict[tuple[int, Waveform], _Real] = {}
         self.pressure_pa = np.zeros(0)
 
     def run(self) -> NodeSound:
@@ -150,8 +148,9 @@ class _Recorder:
                 first = self._add_discharge(event.name, round_index, discharge)
                 if first is not None:
                     arrivals.append(first)
-            self.responses.clear()
-            self.found.clear()
+            self.near = NearbyPaths(self.stage, [self.node], self.finder)
+            for memory in (self.responses, self.gains, self.tails):
+                memory.clear()
         samples = record(
             self.pressure_pa, microphone=self.node.microphone, sample_rate_hz=self.rate_hz, rng=self.microphone_rng
         )
@@ -171,24 +170,26 @@ class _Recorder:
     def _add_discharge(self, event: str, round_index: int, discharge: Discharge) -> TrueArrival | None:
         rng = stream(self.stage.seed, Stream.PATH, self.node.id, event, round_index)
         first: TrueArrival | None = None
-        for emission in discharge.emissions:
-            heard = self._response_of(emission)
-            if not len(heard.paths):
+        for number, emission in enumerate(discharge.emissions):
+            place, (paths,) = self.near.at(emission.position_m)
+            share = discharge.tail_share(number)
+            if share > 0.0 and self.stage.scene.paths.tails:
+                begin = self._position(np.array([emission.time_s + paths.straight_s]))
+                self._add(round(float(begin[0])), math.sqrt(share) * self._tail(place, emission, paths))
+            if not len(paths):
                 continue
-            times_s = emission.time_s + heard.paths.delay_s - heard.early_s
-            times_s += self.stage.turbulent_sigma_s(heard.paths.length_m) * rng.standard_normal(len(times_s))
+            heard = self._response(place, emission.waveform, paths)
+            times_s = emission.time_s + paths.delay_s - heard.early_s
+            times_s += self.stage.turbulent_sigma_s(paths.length_m) * rng.standard_normal(len(times_s))
             self._add_pulses(times_s, heard.spectra, heard.count)
-            if len(heard.tail):
-                begin = self._position(np.array([emission.time_s + heard.paths.straight_s]))
-                self._add(round(float(begin[0])), heard.tail)
             earliest = int(np.argmin(times_s))
             if first is None or times_s[earliest] < first.time_s:
                 first = TrueArrival(
                     event,
                     round_index,
                     float(times_s[earliest]),
-                    PathKind(int(heard.paths.kind[earliest])),
-                    heard.paths.straight_s,
+                    PathKind(int(paths.kind[earliest])),
+                    emission.time_s + paths.straight_s,
                     heard.peak_pa,
                 )
         if discharge.flight is not None:
@@ -207,53 +208,49 @@ class _Recorder:
             spectrum *= air_gain(float(shocks.path_length_m[0]), frequency_hz, self.stage.medium.weather)
         self._add_pulses(time_s + shocks.arrival_time_s, spectrum, count)
 
-    def _response_of(self, emission: Emission) -> _Response:
-        key = (emission.position_m, emission.waveform)
-        if key not in self.responses:
-            if emission.position_m not in self.found:
-                (paths,) = self.finder.find(np.array(emission.position_m))
-                self.found[emission.position_m] = self.stage.screened(paths, self.node, emission.position_m)
-            self.responses[key] = self._make_response(emission, self.found[emission.position_m])
-        return self.responses[key]
-
-    def _make_response(self, emission: Emission, paths: Paths) -> _Response:
-        waveform = emission.waveform
+    def _response(self, place: int, waveform: Waveform, paths: Paths) -> _Response:
+        key = (place, waveform)
+        if key in self.responses:
+            return self.responses[key]
         count = self._count(waveform.duration_s)
         frequency_hz = self._frequencies_hz(count)
+        if (place, count) not in self.gains:
+            heard = self._heard(frequency_hz) * self.rate_hz
+            self.gains[place, count] = path_gains(paths, frequency_hz, self.stage.medium) * heard
         distance_m = np.maximum(paths.length_m, 0.1)
-        heard = self._heard(frequency_hz) * self.rate_hz
         spectra = waveform.spectrum_pa_m_s(frequency_hz, distance_m=distance_m, direction=paths.departure)
-        spectra = spectra * path_gains(paths, frequency_hz, self.stage.medium) * heard
+        spectra *= self.gains[place, count]
         early_s = np.zeros(len(paths))
         if isinstance(waveform, MuzzleBlast):
             early_s = waveform.early_s(distance_m, paths.departure)
-        peak_pa = 0.0
-        if len(paths):
-            peak_pa = float(np.abs(scipy.fft.irfft(spectra[0], count)).max())
-        tail = self._tail(emission, paths, frequency_hz, count, heard)
-        return _Response(paths, early_s, spectra, count, tail, peak_pa)
+        peak_pa = float(np.abs(scipy.fft.irfft(spectra[0], count)).max())
+        self.responses[key] = _Response(early_s, spectra, count, peak_pa)
+        return self.responses[key]
 
-    def _tail(self, emission: Emission, paths: Paths, frequency_hz: _Real, count: int, heard: _Complex) -> _Real:
+    def _tail(self, place: int, emission: Emission, paths: Paths) -> _Real:
         """Return the diffuse tails of a place at this node, from the instant of the straight line on."""
-        tables = self.stage.scene.paths.tails
-        if not tables:
-            return np.zeros(0)
+        waveform = emission.waveform
+        if (place, waveform) in self.tails:
+            return self.tails[place, waveform]
+        count = self._count(waveform.duration_s)
+        frequency_hz = self._frequencies_hz(count)
         straight_m = max(paths.straight_m, 1.0)
         direction = (self.node.position_m - np.array(emission.position_m)) / straight_m
-        pulse = emission.waveform.spectrum_pa_m_s(
-            frequency_hz, distance_m=np.array([straight_m]), direction=direction[None]
-        )[0]
-        pulse = pulse * heard / straight_m
+        pulse = waveform.spectrum_pa_m_s(frequency_hz, distance_m=np.array([straight_m]), direction=direction[None])[0]
+        pulse = pulse * self._heard(frequency_hz) * self.rate_hz / straight_m
         if self.stage.medium.absorption:
             pulse = pulse * air_gain(straight_m, frequency_hz, self.stage.medium.weather)
-        rng = stream(self.stage.seed, Stream.PATH, self.node.id, spot(emission.position_m), "tail")
-        length = max(round(min(table.decay_s * _TAIL_LENGTH, _LONGEST_TAIL_S) * self.rate_hz) for table in tables)
-        noise = rng.standard_normal(length)
+        tables = self.stage.scene.paths.tails
+        length = max(round(min(table.decay_s, _LONGEST_TAIL_S) * self.rate_hz) for table in tables)
         edges_s = np.arange(length + 1, dtype=np.float64) / self.rate_hz
         envelope = np.sqrt(sum(tail_energy_between(table, edges_s, straight_m) for table in tables))
-        short = scipy.fft.irfft(pulse * np.exp(-2j * np.pi * frequency_hz / self.rate_hz * _LEAD_SAMPLES), count)
-        result: _Real = scipy.signal.oaconvolve(noise * envelope, short)[_LEAD_SAMPLES:]
-        return result
+        noise = stream(self.stage.seed, Stream.PATH, self.node.id, spot(emission.position_m), "tail").standard_normal(
+            length
+        )
+        late = np.exp(-2j * np.pi * frequency_hz / self.rate_hz * _LEAD_SAMPLES)
+        short = scipy.fft.irfft(pulse * late, count)
+        self.tails[place, waveform] = scipy.signal.oaconvolve(noise * envelope, short)[_LEAD_SAMPLES:]
+        return self.tails[place, waveform]
 
     def _count(self, duration_s: float) -> int:
         """Return the length of a transform that holds a pulse: even, and quick."""

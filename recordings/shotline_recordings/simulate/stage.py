@@ -36,7 +36,7 @@ from shotline_recordings.simulate.paths import PathFinder, Paths, PathSettings
 from shotline_recordings.simulate.positions import survey_error_m
 from shotline_recordings.simulate.weapons import Weapon, weapon
 
-__all__ = ["Discharge", "Stage", "StagedEvent", "StagedNode", "Stream", "set_stage", "spot", "stream"]
+__all__ = ["Discharge", "NearbyPaths", "Stage", "StagedEvent", "StagedNode", "Stream", "set_stage", "spot", "stream"]
 
 _Real = NDArray[np.float64]
 
@@ -45,6 +45,8 @@ _LEAST_SIGMA_M = 0.05
 _TERRAIN_STEP_M = 20.0
 _MOST_TRIES = 1_000
 _ROAD_MIN_M = 3.0
+_MOST_TAILS = 8
+_SAME_PLACE_M = 1.0
 _TURBULENCE_M = 5.0
 """Correlation length of the refractive index outdoors, 1 to 10 m."""
 _BULLET_RANGE_M = 1_500.0
@@ -122,6 +124,12 @@ class Discharge:
     emissions: tuple[Emission, ...]
     flight: Flight | None = None
 
+    def tail_share(self, number: int) -> float:
+        """Return for how many emissions the diffuse tail of this one stands: of many, a few have one for all."""
+        if len(self.emissions) <= _MOST_TAILS:
+            return 1.0
+        return 0.0 if number % _MOST_TAILS else float(min(_MOST_TAILS, len(self.emissions) - number))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StagedEvent:
@@ -185,14 +193,6 @@ class Stage:
             number -= count
         raise IndexError(f"the scene has {self.n_events} events")
 
-    def screened(self, paths: Paths, node: StagedNode, source_m: tuple[float, float, float]) -> Paths:
-        """Return the paths from a place to a node with what no map shows: the same for all sounds from there."""
-        screens = self.scene.paths.screens
-        if screens is None or not len(paths):
-            return paths
-        rng = stream(self.seed, Stream.PATH, node.id, spot(source_m))
-        return paths.screened(screens.share, screens.detour_m, self.medium.profile.speed_of_sound_mps, rng)
-
     def turbulent_sigma_s(self, length_m: _Real) -> _Real:
         """Return the 1-sigma of travel times by turbulence, sqrt(sqrt(pi) mu² L x) / c [Chernov1960].
 
@@ -214,6 +214,56 @@ class Stage:
         )
         positions = np.array([node.position_m for node in nodes])
         return PathFinder(self.city, positions, self.medium.profile, settings, farthest_m=self.farthest_m)
+
+
+class NearbyPaths:
+    """Paths from places to some nodes, found anew only for places more than a metre from those already known.
+
+    What no map shows is on them, the same for all sounds from a place.
+
+    Parameters
+    ----------
+    stage : Stage
+    nodes : sequence of StagedNode
+    finder : PathFinder
+        For these nodes.
+    """
+
+    def __init__(self, stage: Stage, nodes: Sequence[StagedNode], finder: PathFinder) -> None:
+        self._stage, self._nodes, self._finder = stage, nodes, finder
+        self._places_m: list[_Real] = []
+        self._paths: list[tuple[Paths, ...]] = []
+
+    def at(self, source_m: tuple[float, float, float]) -> tuple[int, tuple[Paths, ...]]:
+        """Return the number of the place that a source is at, and its own paths to each node."""
+        here = np.array(source_m)
+        for number, place_m in enumerate(self._places_m):
+            offset_m = here - place_m
+            if float(offset_m @ offset_m) <= _SAME_PLACE_M**2:
+                return number, self._shifted(number, offset_m)
+        screens, speed_mps = self._stage.scene.paths.screens, self._stage.medium.profile.speed_of_sound_mps
+        found = self._finder.find(here)
+        if screens is not None:
+            found = tuple(
+                paths.screened(screens.share, screens.detour_m, speed_mps, self._line(node, source_m))
+                for paths, node in zip(found, self._nodes, strict=True)
+            )
+        self._places_m.append(here)
+        self._paths.append(found)
+        return len(self._paths) - 1, found
+
+    def _line(self, node: StagedNode, source_m: tuple[float, float, float]) -> np.random.Generator:
+        return stream(self._stage.seed, Stream.PATH, node.id, spot(source_m))
+
+    def _shifted(self, number: int, offset_m: _Real) -> tuple[Paths, ...]:
+        if not offset_m.any():
+            return self._paths[number]
+        speed_mps = self._stage.medium.profile.speed_of_sound_mps
+        shifted = []
+        for paths, node in zip(self._paths[number], self._nodes, strict=True):
+            straight = (node.position_m - self._places_m[number]) / max(paths.straight_m, 1.0)
+            shifted.append(paths.from_beside(offset_m, straight, speed_mps))
+        return tuple(shifted)
 
 
 def set_stage(scene: SceneFile, *, seed: int) -> Stage:
