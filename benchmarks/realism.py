@@ -48,7 +48,10 @@ from sensor_node.audiofile import inspect_audio
 from shotline.propagation import travel_time_s
 from shotline.units import NS_PER_S, ns_from_seconds
 from shotline_recordings.dataset import Dataset, Recording, Scene, TruthEvent, open_dataset
-from shotline_replay.replay import hear, in_parallel
+from shotline_recordings.scene import load_scene, shipped_scene
+from shotline_recordings.simulate import simulate_dataset
+from shotline_recordings.work import in_parallel
+from shotline_replay.replay import hear
 
 _Real = NDArray[np.float64]
 _Figures = dict[str, Any]
@@ -57,8 +60,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PITTSBURGH = ROOT.parent / "shared" / "data" / "pittsburgh"
 RESULTS = ROOT / "benchmarks" / "results"
 FIGURE = ROOT / "docs" / "images" / "realism.png"
-SCENE: Path | None = None
-"""Scene file to simulate; None is the one that `shotline simulate` ships as its default."""
+SCENE = "suburb"
 
 PLAUSIBLE_S = (-0.040, 0.150)
 DETECTED_S = (-0.015, 0.060)
@@ -187,10 +189,14 @@ class Wave:
     early_to_late_db: float
 
 
-def _simulated(folder: Path, scene: Path | None) -> Dataset:
-    """Simulate the scene into a folder, as anybody would, and open it."""
-    command = [str(Path(sys.executable).with_name("shotline")), "simulate", "--out", str(folder)]
-    subprocess.run([*command, str(scene)] if scene else command, check=True, stdout=subprocess.DEVNULL)
+def _simulated(folder: Path, scene: str, jobs: int) -> Dataset:
+    """Simulate a scene as the vendor's sensors would have recorded it in a winter night, and open it."""
+    chosen = load_scene(Path(scene) if Path(scene).is_file() else shipped_scene(scene))
+    air = chosen.weather.model_copy(update={"temperature_c": -1.0, "wind_speed_mps": 1.0})
+    as_there = chosen.model_copy(
+        update={"weather": air, "sample_rate_hz": 12_000, "microphone": "vendor-93", "survey_sigma_m": 0.06}
+    )
+    simulate_dataset(as_there, folder, seed=chosen.seed, jobs=jobs, picture=False)
     return open_dataset(folder)
 
 
@@ -1059,7 +1065,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=PITTSBURGH)
     parser.add_argument("--simulated", type=Path, help="a simulated dataset; one is made of the scene if none is given")
-    parser.add_argument("--scene", type=Path, default=SCENE, help="scene file to simulate")
+    parser.add_argument("--scene", default=SCENE, help="scene to simulate: a file, or a shipped one")
     parser.add_argument("--limit", type=int, help="events of each scene, for a trial")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, help="write all three files into this folder instead")
@@ -1071,10 +1077,8 @@ def main() -> int:
     measured: dict[str, tuple[_Figures, list[Series], list[Wave]]] = {}
     with tempfile.TemporaryDirectory(prefix="shotline-realism-") as scratch:
         simulated = arguments.simulated
-        datasets = {
-            "Pittsburgh": open_dataset(arguments.data),
-            "simulated": open_dataset(simulated) if simulated else _simulated(Path(scratch), arguments.scene),
-        }
+        made = open_dataset(simulated) if simulated else _simulated(Path(scratch), arguments.scene, arguments.jobs)
+        datasets = {"Pittsburgh": open_dataset(arguments.data), "simulated": made}
         for name, dataset in datasets.items():
             measured[name] = measure(_limited(dataset, arguments.limit), name=name, jobs=arguments.jobs)
             sys.stderr.write(f"{name}: {time.perf_counter() - started_s:.0f} s\n")

@@ -71,6 +71,10 @@ class Air(ConfigModel):
     """Roughness length of the logarithmic wind profile: 0.03 airport, 0.5 suburb, 1 town. None: one wind for all."""
     temperature_gradient_k_per_m: Annotated[float, Field(ge=-0.5, le=0.5)] = 0.0
     """Falls with height on a sunny day (-0.02), rises in a clear night (+0.05)."""
+    reported_temperature_sigma_c: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+    """The dataset states the weather as a station elsewhere has it: with this 1-sigma error."""
+    reported_wind_sigma_mps: Annotated[float, Field(ge=0.0, le=10.0)] = 0.0
+    """The same of the wind, east and north."""
 
 
 class Ground(ConfigModel):
@@ -137,8 +141,10 @@ class CityTable(ConfigModel):
 class TailTable(ConfigModel):
     """The diffuse tail: what many buildings scatter, after all paths that are drawn one by one."""
 
-    level_db: Annotated[float, Field(ge=-120.0, le=20.0)] = -9.0
-    """Energy of the whole tail over that of the open straight path, at 100 m; it falls by 3 dB per doubling."""
+    level_db: Annotated[float, Field(ge=-120.0, le=20.0)] = -12.0
+    """Energy of the whole tail over that of the open straight path, 100 m away."""
+    falls_db: Annotated[float, Field(ge=0.0, le=24.0)] = 6.0
+    """Per doubling of distance; the open straight path falls 6 dB. More where every street lies behind the next."""
     decay_s: Annotated[float, Field(gt=0.0, le=10.0)] = 1.0
     """Time in which it falls by 60 dB."""
     build_up_s: Annotated[float, Field(ge=0.0, le=2.0)] = 0.02

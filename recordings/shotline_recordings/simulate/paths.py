@@ -32,6 +32,11 @@ _Int = NDArray[np.intp]
 _MOST_DETOURS = 5
 _MOST_BUILDINGS = 40
 _NEAREST_M = 0.1
+_MOST_ECHOES_OVER = 5
+_MOST_ECHO_DETOUR_M = 10.0
+_LEAST_DETOUR_M = 1e-3
+_BELOW_TOP_M = 0.3
+_BEFORE_WALL_M = 0.01
 
 
 class PathKind(IntEnum):
@@ -196,6 +201,8 @@ class _Way:
     kind: PathKind
     points_m: _Real
     walls: tuple[int, ...] = ()
+    wall_at: tuple[int, ...] = ()
+    """Which of the points are on the walls."""
     detour_m: float = 0.0
     edges: tuple[Edge, ...] = ()
 
@@ -264,13 +271,48 @@ class PathFinder:
             solid = self._risen(flat, source_m[2], self.nodes_m[owner, 2])
             low_enough = (solid[:, 1:-1, 2] <= self.city.wall_top_m[wall]).all(axis=1)
             owner, solid, wall = owner[low_enough], solid[low_enough], wall[low_enough]
+            shut = np.zeros(len(owner), dtype=np.bool_)
             for leg in range(order + 1):
-                open_ = ~self.city.blocked(solid[:, leg], solid[:, leg + 1])
-                owner, solid, wall = owner[open_], solid[open_], wall[open_]
+                left = np.flatnonzero(~shut)
+                shut[left] = self.city.blocked(solid[left, leg], solid[left, leg + 1])
             found += [
-                (int(node), _Way(PathKind.WALL, points, tuple(met.tolist())))
-                for node, points, met in zip(owner, solid, wall, strict=True)
+                (
+                    int(owner[row]),
+                    _Way(PathKind.WALL, solid[row], tuple(wall[row].tolist()), tuple(range(1, order + 1))),
+                )
+                for row in np.flatnonzero(~shut)
             ]
+            if order == 1 and self.settings.diffraction:
+                found += self._reflected_over(owner[shut], solid[shut], wall[shut, 0])
+        return found
+
+    def _reflected_over(self, owner: _Int, solid: _Real, wall: _Int) -> list[tuple[int, _Way]]:
+        """Return echoes that pass over what blocks them to the top of their wall: the shortest few of each node."""
+        found = []
+        length_m = np.linalg.norm(np.diff(solid, axis=1), axis=2).sum(axis=1)
+        kept: dict[int, int] = {}
+        for row in np.argsort(length_m, kind="stable").tolist():
+            node = int(owner[row])
+            if kept.get(node, 0) == _MOST_ECHOES_OVER:
+                continue
+            kept[node] = kept.get(node, 0) + 1
+            spot = solid[row, 1].copy()
+            spot[2] = max(float(spot[2]), float(self.city.wall_top_m[wall[row]]) - _BELOW_TOP_M)
+            # A hair before the wall, so that it does not block its own echo.
+            spot[:2] += _BEFORE_WALL_M * self.city.wall_normal[wall[row]]
+            there, back = self._over(solid[row, 0], spot), self._over(spot, solid[row, 2])
+            points = np.concatenate([there.points_m, back.points_m[1:]])
+            detour_m = float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum() - length_m[row])
+            if 0.0 <= detour_m <= _MOST_ECHO_DETOUR_M:
+                way = _Way(
+                    PathKind.WALL,
+                    points,
+                    (int(wall[row]),),
+                    (len(there.points_m) - 1,),
+                    detour_m=max(detour_m, _LEAST_DETOUR_M),
+                    edges=there.edges + back.edges,
+                )
+                found.append((node, way))
         return found
 
     def _seen(self, tree: ImageTree, source_m: _Real) -> _Int:
@@ -420,7 +462,7 @@ class PathFinder:
         1 / wavelength > 2 / (l_min cos beta)² * d_so d_or / (d_so + d_or), with l_min the smaller side of the wall.
         """
         least = 0.0
-        for at, wall in enumerate(way.walls, start=1):
+        for at, wall in zip(way.wall_at, way.walls, strict=True):
             here = way.points_m[at]
             before = float(np.linalg.norm(here - way.points_m[at - 1]))
             after = float(np.linalg.norm(way.points_m[at + 1] - here))

@@ -118,7 +118,7 @@ def simulate_dataset(
         name=scene.name,
         frame=scene.frame,
         sites=tuple(node.site for node in stage.nodes),
-        weather=WeatherTimeline.constant(scene.air),
+        weather=WeatherTimeline.constant(stage.reported_weather),
         recordings=recordings,
         detections=tuple(detections),
         pulse_sets=tuple(_pulse_sets(stage, several)),

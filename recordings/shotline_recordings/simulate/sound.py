@@ -40,6 +40,7 @@ _ROOM_S = 0.012
 """For what filters add behind a pulse."""
 _FADE_SHARE = 0.1
 _TAIL_REFERENCE_M = 100.0
+_STRAIGHT_FALLS_DB = 20.0 * math.log10(2.0)
 _LATEST_START_S = 0.05
 _LONGEST_TAIL_S = 3.0
 
@@ -292,7 +293,6 @@ def tail_energy_between(table: TailTable, edges_s: _Real, straight_m: float) -> 
     edges_s : ndarray, shape (n_edges,), float64
         After the instant of the straight line, rising from 0.
     straight_m : float
-        The sound of a town falls by 3 dB per doubling of distance, the straight path by 6.
 
     Returns
     -------
@@ -303,6 +303,7 @@ def tail_energy_between(table: TailTable, edges_s: _Real, straight_m: float) -> 
     if table.build_up_s > 0.0:
         both_s = 1.0 / (1.0 / fall_s + 1.0 / table.build_up_s)
         left = left - both_s * np.exp(-edges_s / both_s)
-    total = amplitude_from_db(table.level_db) ** 2 * straight_m / _TAIL_REFERENCE_M
+    doublings = math.log2(straight_m / _TAIL_REFERENCE_M)
+    total = amplitude_from_db(table.level_db + (_STRAIGHT_FALLS_DB - table.falls_db) * doublings) ** 2
     result: _Real = total * -np.diff(left) / left[0]
     return result

@@ -17,6 +17,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from shotline.atmosphere import Weather
 from shotline.domain import ImpulseKind, Site
 from shotline.errors import DatasetError, InputError
 from shotline.propagation import GROUND_FLOW_RESISTIVITY_PA_S_PER_M2, EffectiveProfile
@@ -65,6 +66,7 @@ class Stream(IntEnum):
     PATH = 7
     DETECTION = 8
     CLUTTER = 9
+    WEATHER = 10
 
 
 def stream(seed: int, what: Stream, *names: str | int) -> np.random.Generator:
@@ -176,6 +178,22 @@ class Stage:
     named: tuple[StagedEvent, ...]
     scatter: tuple[tuple[ScatterTable, int], ...]
     farthest_m: float
+
+    @property
+    def reported_weather(self) -> Weather:
+        """The weather as a station elsewhere states it: what the dataset says, and fusion computes with."""
+        table, air = self.scene.weather, self.scene.air
+        rng = stream(self.seed, Stream.WEATHER)
+        wind = np.array(air.wind_enu_mps) + table.reported_wind_sigma_mps * rng.standard_normal(2)
+        warmer_c = table.reported_temperature_sigma_c * float(rng.standard_normal())
+        if not table.reported_wind_sigma_mps and not table.reported_temperature_sigma_c:
+            return air
+        return Weather(
+            temperature_c=air.temperature_c + warmer_c,
+            wind_speed_mps=float(np.hypot(*wind)),
+            wind_from_deg=math.degrees(math.atan2(-wind[0], -wind[1])) % 360.0,
+            humidity_percent=air.humidity_percent,
+        )
 
     @property
     def n_events(self) -> int:

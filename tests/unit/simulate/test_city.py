@@ -107,6 +107,13 @@ def test_footprints_are_read_in_degrees(tmp_path: Path) -> None:
     np.testing.assert_allclose(sorted(hall.ring_m.round(6).tolist()), [[0, 0], [0, 12], [30, 0], [30, 12]], atol=1e-6)
 
 
+RING = "[[0, 0], [1, 0], [1, 1]]"
+HOLLOW = (
+    f'{{"features": [{{"geometry": {{"type": "Polygon", "coordinates": [{RING}, {RING}]}}, '
+    '"properties": {"height": 3}}]}'
+)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -117,11 +124,7 @@ def test_footprints_are_read_in_degrees(tmp_path: Path) -> None:
         ),
         ('{"features": [{"geometry": {"type": "Polygon", "coordinates": [[]]}, "properties": {}}]}', "has no height"),
         ('{"features": [{"geometry": null, "properties": {"height": 3}}]}', "expected a Feature with a Polygon"),
-        (
-            '{"features": [{"geometry": {"type": "Polygon", "coordinates": [[[0,0],[1,0],[1,1]],[[0,0],[1,0],[1,1]]]},'
-            ' "properties": {"height": 3}}]}',
-            "courtyard; split",
-        ),
+        (HOLLOW, "courtyard; split"),
     ],
 )
 def test_footprints_that_cannot_be_read_are_named(tmp_path: Path, text: str, words: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_a_path_obeys_the_law_of_reflection() -> None:
     ).points_m:
         legs = np.diff(points, axis=0)
         legs /= np.linalg.norm(legs, axis=1)[:, None]
-        for before, after in zip(legs[:-1], legs[1:], strict=True):
+        for before, after in pairwise(legs):
             flipped = [before * [-1, 1, 1], before * [1, -1, 1]]
             assert min(np.abs(after - item).max() for item in flipped) < 1e-12
 
@@ -62,9 +63,26 @@ def test_a_building_between_hides_a_reflection() -> None:
     assert free.kind.tolist() == [PathKind.DIRECT, PathKind.WALL]
     np.testing.assert_allclose(free.length_m[1], math.hypot(40.0, 60.0))
     screen = box("screen", -2.0, 20.0, 2.0, 29.0, 20.0)
-    hidden = one_node(City([mirror, screen]), (-20.0, 0.0, 2.0), (20.0, 0.0, 2.0), reflection_order=1)
+    where = City([mirror, screen])
+    hidden = one_node(where, (-20.0, 0.0, 2.0), (20.0, 0.0, 2.0), reflection_order=1, diffraction=False)
     assert hidden.kind.tolist() == [PathKind.DIRECT, PathKind.WALL], "the screen reflects instead"
     np.testing.assert_allclose(hidden.length_m[1], math.hypot(40.0, 40.0))
+
+
+def test_an_echo_comes_over_a_low_house() -> None:
+    """From the top of the wall, over both upper edges of the house: a taut string in each of the two planes."""
+    mirror, low = box("mirror", -50.0, 60.0, 50.0, 70.0, 20.0), box("low", -60.0, 20.0, 60.0, 30.0, 6.0)
+    paths = one_node(City([mirror, low]), (-20.0, 0.0, 2.0), (20.0, 0.0, 2.0), reflection_order=1)
+    (row,) = np.flatnonzero((paths.kind == PathKind.WALL) & (paths.detour_m > 0.0))
+    points = paths.points_m[row]
+    top = points[np.argmax(points[:, 2])]
+    np.testing.assert_allclose(top, [0.0, 60.0, 19.7], atol=0.02)
+    np.testing.assert_allclose(paths.length_m[row], np.linalg.norm(np.diff(points, axis=0), axis=1).sum())
+    # The leg rises from 2 to 19.7 m over 63.2 m on the ground; a third of the way, at the front of the house, it would
+    # be at 7.9 m: above the house, so the echo is bent at the wall's top only, and needs no more way than that.
+    flat_m = math.hypot(20.0, 60.0)
+    np.testing.assert_allclose(paths.length_m[row], 2.0 * math.hypot(flat_m, 17.7), atol=0.02)
+    assert paths.least_hz[row] > 0.0
 
 
 def test_over_a_house_the_way_is_a_taut_string() -> None:
