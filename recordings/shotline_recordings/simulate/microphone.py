@@ -170,9 +170,8 @@ MICROPHONES = MappingProxyType(
                 resonance_q=3.0,
                 bits=24,
             ),
-            # Recorded in Pittsburgh: full scale about 93 dB [TN098]. Noise and corner are estimated. The low-pass is what
-            # makes shots from within 200 m fall by 21 dB from 1 to 4 kHz (benchmarks/realism.py): blast and air
-            # explain 9.
+            # Recorded in Pittsburgh: full scale about 93 dB [TN098]. Noise and corner are estimated. The low-pass makes
+            # shots from within 200 m fall by 21 dB from 1 to 4 kHz, as they do there; blast and air explain 9.
             Microphone(
                 name="vendor-93",
                 full_scale_db_spl=93.0,

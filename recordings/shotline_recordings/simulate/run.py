@@ -25,7 +25,7 @@ from shotline_recordings.simulate.sound import TrueArrival, node_sound
 from shotline_recordings.simulate.stage import Stage, StagedEvent, set_stage
 from shotline_recordings.work import Progress, in_parallel
 
-__all__ = ["Simulated", "simulate_dataset", "simulated_detections"]
+__all__ = ["ARRIVALS_FILE", "NODES_FILE", "Simulated", "simulate_dataset", "simulated_detections"]
 
 _SOUND_LIMIT_S = 900.0
 _CHUNK_EVENTS = 64

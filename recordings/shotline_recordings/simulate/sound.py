@@ -81,6 +81,7 @@ class NodeSound:
     first_sample_s : float
         True time of the first, after the start of the scene; nodes do not start together.
     arrivals : tuple[TrueArrival, ...]
+        Those inside it.
     """
 
     samples: NDArray[np.int16]
@@ -147,7 +148,7 @@ class _Recorder:
                 if not self._may_be_heard(discharge):
                     continue
                 first = self._add_discharge(event.name, round_index, discharge)
-                if first is not None:
+                if first is not None and self.first_s <= first.time_s < self.until_s:
                     arrivals.append(first)
             self.near = NearbyPaths(self.stage, [self.node], self.finder)
             for memory in (self.responses, self.gains, self.tails):
