@@ -227,23 +227,37 @@ class City:
         hits = share[start_m[2] + share * (end_m[2] - start_m[2]) < self.wall_top_m[wall]]
         return longest_m * float(hits.min(initial=1.0))
 
-    def profile(self, start_m: _Real, end_m: _Real) -> _Real:
-        """Return what rises along one leg from (3,) to (3,): wall tops and ground.
+    def obstacles(self, start_m: _Real, end_m: _Real) -> list[_Real]:
+        """Return what rises above each of some legs, from and to shape (n_legs, 3): wall tops and ground.
 
         Returns
         -------
-        ndarray, shape (n_points, 2), float64
+        list of ndarray, shape (n_points, 2), float64
             Horizontal distance from the start, and height.
         """
+        if not len(start_m):
+            return []
+        span_m = np.hypot(*(end_m - start_m)[:, :2].T)
+        leg, _, share, wall = self._crossings(start_m, end_m)
+        top_m = self.wall_top_m[wall]
+        high = top_m > start_m[leg, 2] + share * (end_m[leg, 2] - start_m[leg, 2])
+        leg, points = leg[high], np.column_stack([share * span_m[leg], top_m])[high]
+        found = np.split(points, np.searchsorted(leg, np.arange(1, len(start_m))))
+        if self.terrain is None:
+            return found
+        return [
+            np.concatenate([tops, self._rises(start, end)])
+            for tops, start, end in zip(found, start_m, end_m, strict=True)
+        ]
+
+    def _rises(self, start_m: _Real, end_m: _Real) -> _Real:
+        """Return the ground that is above one leg, shape (n_points, 2)."""
         span_m = math.hypot(end_m[0] - start_m[0], end_m[1] - start_m[1])
-        _, _, share, wall = self._crossings(start_m[None], end_m[None])
-        points = np.column_stack([share * span_m, self.wall_top_m[wall]])
-        if self.terrain is not None:
-            count = max(2, math.ceil(span_m / _PROFILE_STEP_M))
-            shares = np.arange(1, count)[:, None] / count
-            places = start_m[:2] + shares * (end_m[:2] - start_m[:2])
-            points = np.concatenate([points, np.column_stack([shares[:, 0] * span_m, self.ground_m(places)])])
-        return points
+        count = max(2, math.ceil(span_m / _PROFILE_STEP_M))
+        share = np.arange(1, count) / count
+        points_m = start_m + share[:, None] * (end_m - start_m)
+        ground_m = self.ground_m(points_m[:, :2])
+        return np.column_stack([share * span_m, ground_m])[ground_m > points_m[:, 2]]
 
     def faces(self, building: int, corner: int) -> tuple[_Real, _Real, float]:
         """Return the directions, shape (2,), of the two walls from a corner, and the angle of the open space."""

@@ -31,6 +31,8 @@ _Int = NDArray[np.intp]
 
 _MOST_DETOURS = 5
 _MOST_BUILDINGS = 40
+_MOST_ROUND_M = 40.0
+"""A way round that is longer by more is no louder than what scattering leaves of the way over."""
 _NEAREST_M = 0.1
 _MOST_ECHOES_OVER = 5
 _MOST_ECHO_DETOUR_M = 10.0
@@ -243,11 +245,12 @@ class PathFinder:
         ways: list[list[_Way]] = [[] for _ in self.nodes_m]
         starts = np.broadcast_to(source_m, self.nodes_m.shape)
         blocked = self.city.blocked(starts, self.nodes_m)
-        for index, node_m in enumerate(self.nodes_m):
-            if not blocked[index]:
-                ways[index].append(_Way(PathKind.DIRECT, np.array([source_m, node_m])))
-            elif self.settings.diffraction:
-                ways[index] += [self._over(source_m, node_m), *self._around(source_m, node_m)]
+        for index in np.flatnonzero(~blocked).tolist():
+            ways[index].append(_Way(PathKind.DIRECT, np.array([source_m, self.nodes_m[index]])))
+        hidden = np.flatnonzero(blocked) if self.settings.diffraction else np.zeros(0, dtype=np.intp)
+        over = self._over(starts[hidden], self.nodes_m[hidden])
+        for index, way in zip(hidden.tolist(), over, strict=True):
+            ways[index] += [way, *self._around(source_m, self.nodes_m[index])]
         for index, way in self._reflected(source_m):
             ways[index].append(way)
         return self._measured(source_m, ways)
@@ -288,19 +291,23 @@ class PathFinder:
 
     def _reflected_over(self, owner: _Int, solid: _Real, wall: _Int) -> list[tuple[int, _Way]]:
         """Return echoes that pass over what blocks them to the top of their wall: the shortest few of each node."""
-        found = []
         length_m = np.linalg.norm(np.diff(solid, axis=1), axis=2).sum(axis=1)
+        rows: list[int] = []
         kept: dict[int, int] = {}
         for row in np.argsort(length_m, kind="stable").tolist():
             node = int(owner[row])
-            if kept.get(node, 0) == _MOST_ECHOES_OVER:
-                continue
             kept[node] = kept.get(node, 0) + 1
-            spot = solid[row, 1].copy()
-            spot[2] = max(float(spot[2]), float(self.city.wall_top_m[wall[row]]) - _BELOW_TOP_M)
-            # A hair before the wall, so that it does not block its own echo.
-            spot[:2] += _BEFORE_WALL_M * self.city.wall_normal[wall[row]]
-            there, back = self._over(solid[row, 0], spot), self._over(spot, solid[row, 2])
+            if kept[node] <= _MOST_ECHOES_OVER:
+                rows.append(row)
+        owner, solid, wall, length_m = owner[rows], solid[rows], wall[rows], length_m[rows]
+        spots = solid[:, 1].copy()
+        spots[:, 2] = np.maximum(spots[:, 2], self.city.wall_top_m[wall] - _BELOW_TOP_M)
+        # A hair before the wall, so that it does not block its own echo.
+        spots[:, :2] += _BEFORE_WALL_M * self.city.wall_normal[wall]
+        found = []
+        for row, (there, back) in enumerate(
+            zip(self._over(solid[:, 0], spots), self._over(spots, solid[:, 2]), strict=True)
+        ):
             points = np.concatenate([there.points_m, back.points_m[1:]])
             detour_m = float(np.linalg.norm(np.diff(points, axis=0), axis=1).sum() - length_m[row])
             if 0.0 <= detour_m <= _MOST_ECHO_DETOUR_M:
@@ -312,7 +319,7 @@ class PathFinder:
                     detour_m=max(detour_m, _LEAST_DETOUR_M),
                     edges=there.edges + back.edges,
                 )
-                found.append((node, way))
+                found.append((int(owner[row]), way))
         return found
 
     def _seen(self, tree: ImageTree, source_m: _Real) -> _Int:
@@ -328,24 +335,22 @@ class PathFinder:
         height = source_z_m + share * (node_z_m - source_z_m)[:, None]
         return np.concatenate([flat_m, height[:, :, None]], axis=2)
 
-    def _over(self, source_m: _Real, node_m: _Real) -> _Way:
-        """Return the way over everything: the upper convex hull of the profile."""
-        span = node_m[:2] - source_m[:2]
-        span_m = max(math.hypot(*span), _NEAREST_M)
-        profile = self.city.profile(source_m, node_m)
-        hull = _upper_hull(
-            span_m,
-            float(source_m[2]),
-            float(node_m[2]),
-            ((at, z, number) for number, (at, z) in enumerate(profile.tolist())),
-        )
-        points = np.array([[*(source_m[:2] + span * (at / span_m)), z] for at, z, _ in hull])
-        points[0], points[-1] = source_m, node_m
-        bends = [
-            (_angle((x0 - x, z0 - z), (0.0, -1.0)), 2.0 * math.pi - _angle((x1 - x, z1 - z), (0.0, -1.0)))
-            for (x0, z0, _), (x, z, _), (x1, z1, _) in zip(hull, hull[1:], hull[2:], strict=False)
-        ]
-        return _diffracted(PathKind.OVER, points, [(one, other, 2.0 * math.pi) for one, other in bends])
+    def _over(self, start_m: _Real, end_m: _Real) -> list[_Way]:
+        """Return the ways over everything, from and to shape (n, 3): upper convex hulls of what rises between."""
+        made = []
+        for start, end, rises in zip(start_m, end_m, self.city.obstacles(start_m, end_m), strict=True):
+            span = end[:2] - start[:2]
+            span_m = max(math.hypot(*span), _NEAREST_M)
+            tops = ((at, z, number) for number, (at, z) in enumerate(rises.tolist()))
+            hull = _upper_hull(span_m, float(start[2]), float(end[2]), tops)
+            points = np.array([[*(start[:2] + span * (at / span_m)), z] for at, z, _ in hull])
+            points[0], points[-1] = start, end
+            bends = [
+                (_angle((x0 - x, z0 - z), (0.0, -1.0)), 2.0 * math.pi - _angle((x1 - x, z1 - z), (0.0, -1.0)))
+                for (x0, z0, _), (x, z, _), (x1, z1, _) in zip(hull, hull[1:], hull[2:], strict=False)
+            ]
+            made.append(_diffracted(PathKind.OVER, points, [(one, other, 2.0 * math.pi) for one, other in bends]))
+        return made
 
     def _around(self, source_m: _Real, node_m: _Real) -> list[_Way]:
         """Return the ways round what is in the way, left and right: convex hulls in the plane, widened as need be."""
@@ -353,7 +358,7 @@ class PathFinder:
         span_m = math.hypot(*span)
         own = {int(index) for index in self.city.building_at(np.array([source_m, node_m])) if index >= 0}
         first = self.city.blocking_buildings(source_m[None], node_m[None])
-        longest_m = float(np.linalg.norm(node_m - source_m)) + self.settings.longest_extra_m
+        longest_m = float(np.linalg.norm(node_m - source_m)) + min(self.settings.longest_extra_m, _MOST_ROUND_M)
         found: list[_Way] = []
         for side in (1.0, -1.0) if first and span_m > _NEAREST_M else ():
             buildings = set(first)
