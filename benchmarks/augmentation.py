@@ -228,10 +228,10 @@ def scene(number: int) -> SceneFile:
     return SceneFile.model_validate(tables)
 
 
-def simulated_frames(number: int, cache: Path, *, jobs: int) -> list[Frame]:
-    """Simulate a scene (unless it is there already) and cut its frames."""
+def simulated_frames(number: int, cache: Path, *, simulator: str, jobs: int) -> list[Frame]:
+    """Simulate a scene (unless this simulator has made it already) and cut its frames."""
     town = scene(number)
-    key = hashlib.sha256(town.model_dump_json().encode()).hexdigest()[:12]
+    key = hashlib.sha256((simulator + town.model_dump_json()).encode()).hexdigest()[:12]
     folder = cache / f"scene-{number}-{key}"
     if not (folder / "done").is_file():
         simulate_dataset(town, folder, seed=town.seed, jobs=jobs, picture=False)
@@ -540,7 +540,10 @@ def scores(model: torch.nn.Module, features: NDArray[np.float32]) -> _Real:
     """Return the log odds of a gunshot, shape (n,)."""
     model.eval()
     with torch.no_grad():
-        parts = [model(torch.from_numpy(features[first : first + 512]))[:, 0] for first in range(0, len(features), 512)]
+        parts = [
+            model(torch.from_numpy(features[first : first + 512].copy()))[:, 0]
+            for first in range(0, len(features), 512)
+        ]
     return torch.cat(parts).numpy().astype(np.float64)
 
 
@@ -864,12 +867,13 @@ def main() -> int:
 
 def _measure(arguments: argparse.Namespace, cache: Path) -> tuple[_Figures, dict[str, tuple[_Real, _Real]]]:
     started_s = time.perf_counter()
+    software, simulator = describe_software(), _simulator_sha256()
     torch.set_num_threads(1)
     n_scenes, seeds, steps = (2, SEEDS[:1], 2 * EVERY) if arguments.quick else (SCENES, SEEDS, STEPS)
     frames, about = _real_frames(cache, arguments.data, jobs=arguments.jobs)
     _tell(started_s, f"{len(frames)} real frames")
     for number in range(n_scenes):
-        frames += simulated_frames(number, cache, jobs=arguments.jobs)
+        frames += simulated_frames(number, cache, simulator=simulator, jobs=arguments.jobs)
         _tell(started_s, f"scene {number}: {len(frames)} frames")
     pool = Pool.of(frames)
     held, settings = _tests(frames)
@@ -909,7 +913,6 @@ def _measure(arguments: argparse.Namespace, cache: Path) -> tuple[_Figures, dict
             if test.name == "Pittsburgh, other recordings":
                 curves = {name: _curve(*pair) for name, pair in sides.items()}
         tables[setting] = table
-    software = describe_software()
     simulated = [frame for frame in frames if frame.source == "simulated"]
     return {
         "benchmark": "augmentation",
@@ -918,7 +921,7 @@ def _measure(arguments: argparse.Namespace, cache: Path) -> tuple[_Figures, dict
         "options": (" --quick" if arguments.quick else "") + (" --cache FOLDER" if arguments.cache else ""),
         "board": {"machine": platform.machine(), "system": platform.system(), "cores": os.cpu_count()},
         "packages": {**software.packages, "torch": version("torch")},
-        "simulator_sha256": _simulator_sha256(),
+        "simulator_sha256": simulator,
         "wall_s": round(time.perf_counter() - started_s, 1),
         "parameters": sum(item.numel() for item in network().parameters()),
         "steps": steps,

@@ -52,7 +52,7 @@ def simulate(
     ] = False,
     excerpt: Annotated[
         tuple[float, float] | None,
-        typer.Option("--excerpt", metavar="FROM UNTIL", help="Sound of a part of the scene only, in seconds."),
+        typer.Option("--excerpt", metavar="FROM UNTIL", help="A part of the scene only, in seconds."),
     ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", min=1, help="Processes; they change nothing about the result.")

@@ -28,7 +28,8 @@ from shotline_recordings.simulate.microphone import Microphone, converter_respon
 from shotline_recordings.simulate.noise import DrawnNoise, draw_noise, onset_weight
 from shotline_recordings.simulate.paths import PathFinder, Paths
 from shotline_recordings.simulate.sound import tail_energy_between
-from shotline_recordings.simulate.stage import NearbyPaths, Stage, StagedNode, Stream, stream
+from shotline_recordings.simulate.stage import NearbyPaths, Stage, StagedNode
+from shotline_recordings.simulate.streams import Stream, stream
 
 __all__ = ["EventArrivals", "Reported", "event_arrivals", "reported"]
 

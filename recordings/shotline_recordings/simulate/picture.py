@@ -10,9 +10,10 @@ import numpy as np
 
 from shotline.domain import ImpulseKind
 from shotline.units import NS_PER_MS, NS_PER_S
+from shotline_recordings.simulate.events import StagedEvent
 from shotline_recordings.simulate.gains import path_magnitudes
 from shotline_recordings.simulate.paths import PathKind, Paths
-from shotline_recordings.simulate.stage import NearbyPaths, Stage, StagedEvent
+from shotline_recordings.simulate.stage import NearbyPaths, Stage
 
 __all__ = ["draw_scene"]
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from shotline.errors import InputError
 
-__all__ = ["VERTICAL_FACTOR", "displacement_m", "survey_error_m"]
+__all__ = ["VERTICAL_FACTOR", "survey_error_m"]
 
 VERTICAL_FACTOR = 1.7
 """Satellite heights are that much worse than horizontal positions, per axis (estimated from usual DOPs)."""
@@ -32,23 +32,3 @@ def survey_error_m(count: int, *, sigma_m: float, rng: np.random.Generator) -> N
     if not 0.0 <= sigma_m < np.inf:
         raise InputError(f"{sigma_m:g} m, expected a standard deviation of 0 or more", field="sigma_m")
     return rng.standard_normal((count, 3)) * (sigma_m * np.array([1.0, 1.0, VERTICAL_FACTOR]))
-
-
-def displacement_m(distance_m: float, *, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Draw where a node went that somebody moved, horizontally, without telling the server.
-
-    Parameters
-    ----------
-    distance_m : float
-        How far.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, shape (3,), float64
-        East, north, up.
-    """
-    if not 0.0 <= distance_m < np.inf:
-        raise InputError(f"{distance_m:g} m, expected a distance of 0 or more", field="distance_m")
-    heading_rad = rng.uniform(0.0, 2.0 * np.pi)
-    return distance_m * np.array([np.sin(heading_rad), np.cos(heading_rad), 0.0])

@@ -19,10 +19,11 @@ from shotline.units import NS_PER_S, ns_from_seconds
 from shotline_recordings.dataset import Dataset, PulseSet, Recording, Scene, TruthEvent, save_dataset
 from shotline_recordings.scene import SceneFile
 from shotline_recordings.simulate.arrivals import EventArrivals, Reported, event_arrivals, reported
+from shotline_recordings.simulate.events import StagedEvent
 from shotline_recordings.simulate.paths import PathFinder, PathKind
 from shotline_recordings.simulate.picture import draw_scene
 from shotline_recordings.simulate.sound import TrueArrival, node_sound
-from shotline_recordings.simulate.stage import Stage, StagedEvent, set_stage
+from shotline_recordings.simulate.stage import Stage, set_stage
 from shotline_recordings.work import Progress, in_parallel
 
 __all__ = ["ARRIVALS_FILE", "NODES_FILE", "Simulated", "simulate_dataset", "simulated_detections"]
@@ -80,7 +81,7 @@ def simulate_dataset(
     detections_only : bool
         No sound: what the nodes would report, by the same paths.
     excerpt_s : tuple[float, float] | None
-        Sound between these two instants of the scene only; None for all of it.
+        Sound, or the events, between these two instants of the scene only; None for all of it.
     jobs : int
         Processes; they change nothing about the result.
     picture : bool
@@ -105,7 +106,8 @@ def simulate_dataset(
     recordings: tuple[Recording, ...] = ()
     several: list[Reported] = []
     if detections_only:
-        several = simulated_detections(stage, jobs=jobs, progress=progress)
+        chosen = [number for number, event in _all_events(stage) if _between(event, from_s, until_s)]
+        several = simulated_detections(stage, events=chosen, jobs=jobs, progress=progress)
         _write_arrivals(stage, _rows_of_detections(stage, several), folder / ARRIVALS_FILE)
     else:
         recordings = _write_sound(stage, folder, from_s=from_s, until_s=until_s, jobs=jobs, progress=progress)
@@ -113,7 +115,7 @@ def simulate_dataset(
     detections = sorted(
         (item for some in several for item in some.detections), key=lambda item: (item.arrival_time_ns, item.uid)
     )
-    events = list(_events_between(stage, from_s, until_s))
+    events = [event for _, event in _all_events(stage) if _between(event, from_s, until_s)]
     made = Scene(
         name=scene.name,
         frame=scene.frame,
@@ -268,11 +270,12 @@ def _write_faults(stage: Stage, path: Path) -> None:
             )
 
 
-def _events_between(stage: Stage, from_s: float, until_s: float) -> Iterator[StagedEvent]:
-    for number in range(stage.n_events):
-        event = stage.event(number)
-        if from_s <= event.discharges[0].time_s <= until_s:
-            yield event
+def _all_events(stage: Stage) -> Iterator[tuple[int, StagedEvent]]:
+    return ((number, stage.event(number)) for number in range(stage.n_events))
+
+
+def _between(event: StagedEvent, from_s: float, until_s: float) -> bool:
+    return from_s <= event.discharges[0].time_s <= until_s
 
 
 def _truth(stage: Stage, event: StagedEvent) -> TruthEvent:

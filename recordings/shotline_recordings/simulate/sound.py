@@ -23,11 +23,13 @@ from shotline_recordings.scene import TailTable
 from shotline_recordings.simulate.blast import MuzzleBlast
 from shotline_recordings.simulate.bullet import Flight
 from shotline_recordings.simulate.emission import Emission, Waveform
+from shotline_recordings.simulate.events import Discharge
 from shotline_recordings.simulate.gains import air_gain, path_gains
 from shotline_recordings.simulate.microphone import converter_response, record, response
 from shotline_recordings.simulate.noise import draw_noise
 from shotline_recordings.simulate.paths import PathKind, Paths
-from shotline_recordings.simulate.stage import Discharge, NearbyPaths, Stage, Stream, spot, stream
+from shotline_recordings.simulate.stage import NearbyPaths, Stage
+from shotline_recordings.simulate.streams import Stream, spot, stream
 
 __all__ = ["NodeSound", "TrueArrival", "node_sound", "tail_energy_between"]
 
@@ -59,8 +61,6 @@ class TrueArrival:
         How it came.
     straight_s : float
         When the straight line would have brought it, blocked or not.
-    peak_pa : float
-        Of the first path, before noise and converter.
     """
 
     event: str
@@ -68,7 +68,6 @@ class TrueArrival:
     time_s: float
     kind: PathKind
     straight_s: float
-    peak_pa: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +98,6 @@ class _Response:
     early_s: _Real
     spectra: _Complex
     count: int
-    peak_pa: float
 
 
 def node_sound(stage: Stage, index: int, *, from_s: float, until_s: float) -> NodeSound:
@@ -192,7 +190,6 @@ class _Recorder:
                     float(times_s[earliest]),
                     PathKind(int(paths.kind[earliest])),
                     emission.time_s + paths.straight_s,
-                    heard.peak_pa,
                 )
         if discharge.flight is not None:
             self._add_shock(discharge.time_s, discharge.flight)
@@ -225,8 +222,7 @@ class _Recorder:
         early_s = np.zeros(len(paths))
         if isinstance(waveform, MuzzleBlast):
             early_s = waveform.early_s(distance_m, paths.departure)
-        peak_pa = float(np.abs(scipy.fft.irfft(spectra[0], count)).max())
-        self.responses[key] = _Response(early_s, spectra, count, peak_pa)
+        self.responses[key] = _Response(early_s, spectra, count)
         return self.responses[key]
 
     def _tail(self, place: int, emission: Emission, paths: Paths) -> _Real:

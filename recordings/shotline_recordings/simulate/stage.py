@@ -1,43 +1,32 @@
-"""A scene file made into a world: town, air, nodes with their faults, and everything that sounds.
-
-Every random choice has its own stream, made from the seed, from what it is for, and from the name of the node or event:
-one more node or event changes nothing about the others.
-"""
+"""A scene file made into a world: town, air, nodes with their faults, and everything that sounds."""
 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
-from pathlib import Path
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from shotline.atmosphere import Weather
-from shotline.domain import ImpulseKind, Site
+from shotline.domain import Site
 from shotline.errors import DatasetError, InputError
 from shotline.propagation import GROUND_FLOW_RESISTIVITY_PA_S_PER_M2, EffectiveProfile
-from shotline_recordings.scene import BangTable, GridTable, NodeTable, ScatterTable, SceneFile, ShotsTable, TerrainTable
-from shotline_recordings.simulate.bangs import BANG_KINDS
-from shotline_recordings.simulate.blast import MuzzleBlast
-from shotline_recordings.simulate.bullet import Flight
-from shotline_recordings.simulate.city import Building, City, StreetGrid, Terrain, load_footprints, street_grid
+from shotline_recordings.scene import NodeTable, ScatterTable, SceneFile
+from shotline_recordings.simulate.city import City
 from shotline_recordings.simulate.clocks import NodeClock, draw_clock
-from shotline_recordings.simulate.emission import Emission
-from shotline_recordings.simulate.fire import fire_times_s, moved_positions_m
+from shotline_recordings.simulate.events import StagedEvent, bang, placed, scatter_count, scattered, shots
 from shotline_recordings.simulate.gains import Medium
 from shotline_recordings.simulate.microphone import MICROPHONES, AutomaticGain, Microphone
 from shotline_recordings.simulate.noise import NoiseModel, RecordedNoise
 from shotline_recordings.simulate.noise_sources import CityNoise, InsectNoise, RainNoise, TrafficNoise, WindNoise
 from shotline_recordings.simulate.paths import PathFinder, Paths, PathSettings
 from shotline_recordings.simulate.positions import survey_error_m
-from shotline_recordings.simulate.weapons import Weapon, weapon
+from shotline_recordings.simulate.streams import Stream, spot, stream
+from shotline_recordings.simulate.town import build_city
 
-__all__ = ["Discharge", "NearbyPaths", "Stage", "StagedEvent", "StagedNode", "Stream", "set_stage", "spot", "stream"]
+__all__ = ["NearbyPaths", "Stage", "StagedNode", "set_stage"]
 
 _Real = NDArray[np.float64]
 
@@ -51,33 +40,6 @@ _SAME_PLACE_M = 1.0
 _TURBULENCE_M = 5.0
 """Correlation length of the refractive index outdoors, 1 to 10 m."""
 _BULLET_RANGE_M = 1_500.0
-
-
-class Stream(IntEnum):
-    """What random numbers are for."""
-
-    TOWN = 0
-    SURVEY = 1
-    CLOCK = 2
-    NOISE = 3
-    MICROPHONE = 4
-    FIRE = 5
-    SCATTER = 6
-    PATH = 7
-    DETECTION = 8
-    CLUTTER = 9
-    WEATHER = 10
-
-
-def stream(seed: int, what: Stream, *names: str | int) -> np.random.Generator:
-    """Return the random numbers for one purpose, and for one node or event of that name."""
-    parts = [name if isinstance(name, int) else zlib.crc32(name.encode()) for name in names]
-    return np.random.default_rng([seed, int(what), *parts])
-
-
-def spot(place_m: tuple[float, float, float]) -> str:
-    """Return the name of a place to a metre: what is random about a line is the same from all of it."""
-    return ",".join(f"{value:.0f}" for value in place_m)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,52 +65,6 @@ class StagedNode:
     clock: NodeClock
     microphone: Microphone
     noise: tuple[NoiseModel | RecordedNoise, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Discharge:
-    """One round or bang: what it gives off, by ways of its own.
-
-    Parameters
-    ----------
-    time_s : float
-        After the start of the scene.
-    position_m : tuple[float, float, float]
-        In the local frame.
-    emissions : tuple[Emission, ...]
-        Their times count from the start of the scene.
-    flight : Flight | None
-        Of a bullet faster than sound, with a shock wave of its own.
-    """
-
-    time_s: float
-    position_m: tuple[float, float, float]
-    emissions: tuple[Emission, ...]
-    flight: Flight | None = None
-
-    def tail_share(self, number: int) -> float:
-        """Return for how many emissions the diffuse tail of this one stands: of many, a few have one for all."""
-        if len(self.emissions) <= _MOST_TAILS:
-            return 1.0
-        return 0.0 if number % _MOST_TAILS else float(min(_MOST_TAILS, len(self.emissions) - number))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StagedEvent:
-    """Everything that one event sounds like at its source.
-
-    Parameters
-    ----------
-    name, label : str
-    kind : ImpulseKind
-    discharges : tuple[Discharge, ...]
-        In order of time.
-    """
-
-    name: str
-    label: str
-    kind: ImpulseKind
-    discharges: tuple[Discharge, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,7 +123,9 @@ class Stage:
         number -= len(self.named)
         for table, count in self.scatter:
             if number < count:
-                return _scattered(table, number, count, stage=self)
+                return scattered(
+                    self.scene, table, number, count=count, city=self.city, medium=self.medium, seed=self.seed
+                )
             number -= count
         raise IndexError(f"the scene has {self.n_events} events")
 
@@ -292,27 +210,23 @@ def set_stage(scene: SceneFile, *, seed: int) -> Stage:
     InputError
         Something in it cannot be (an unknown weapon, a node inside a building, buildings that overlap): says what.
     """
-    city = _city(scene, seed)
+    city = build_city(scene, seed=seed)
     medium = _medium(scene)
-    placed = np.array([_place(city, node.x_m, node.y_m, node.z_m) for node in scene.nodes])
-    city.require_outside(placed, [f"node '{node.id}'" for node in scene.nodes])
+    nodes_m = np.array([placed(city, node.x_m, node.y_m, node.z_m) for node in scene.nodes])
+    city.require_outside(nodes_m, [f"node '{node.id}'" for node in scene.nodes])
     recorded = _recorded_noise(scene)
     nodes = tuple(
-        _node(scene, node, at, medium, recorded, seed=seed) for node, at in zip(scene.nodes, placed, strict=True)
+        _node(scene, node, at, medium, recorded, seed=seed) for node, at in zip(scene.nodes, nodes_m, strict=True)
     )
-    named = [_shots(item, city, medium, seed) for item in scene.shots]
-    named += [_bang(item, city, seed) for item in scene.bangs]
+    named = [shots(item, city, medium, seed=seed) for item in scene.shots]
+    named += [bang(item, city, seed=seed) for item in scene.bangs]
     places = [event.discharges[0].position_m for event in named]
     city.require_outside(np.array(places).reshape(-1, 3), [f"event '{event.name}'" for event in named])
-    scatter = tuple((table, _scatter_count(scene, table, seed)) for table in scene.scatter)
-    flat = [place[:2] for place in [*placed.tolist(), *places]]
+    scatter = tuple((table, scatter_count(scene, table, seed=seed)) for table in scene.scatter)
+    flat = [place[:2] for place in [*nodes_m.tolist(), *places]]
     flat += [corner for it in scene.scatter for corner in ((it.west_m, it.south_m), (it.east_m, it.north_m))]
     farthest_m = float(np.hypot(*np.ptp(np.array(flat), axis=0))) + 1.0
     return Stage(scene, seed, city, medium, nodes, tuple(named), scatter, farthest_m)
-
-
-def _place(city: City, x_m: float, y_m: float, z_m: float) -> tuple[float, float, float]:
-    return x_m, y_m, z_m + float(city.ground_m(np.array([[x_m, y_m]]))[0])
 
 
 def _medium(scene: SceneFile) -> Medium:
@@ -339,104 +253,6 @@ def _medium(scene: SceneFile) -> Medium:
         shadow=paths.shadow,
         finite_walls=paths.finite_walls,
     )
-
-
-# The town.
-
-
-def _city(scene: SceneFile, seed: int) -> City:
-    table = scene.city
-    buildings: list[Building] = []
-    if table.footprints:
-        buildings += load_footprints(scene.folder / table.footprints, scene.frame, reflection=table.reflection)
-    buildings += [
-        Building.of(
-            item.name,
-            item.corners_m,
-            item.height_m,
-            reflection=table.reflection if item.reflection is None else item.reflection,
-        )
-        for item in table.buildings
-    ]
-    if table.grid:
-        buildings += _generated(scene, table.grid, buildings, seed)
-    return City(buildings, _terrain(scene, scene.terrain) if scene.terrain else None)
-
-
-def _generated(scene: SceneFile, table: GridTable, others: Sequence[Building], seed: int) -> list[Building]:
-    """Return the buildings of a grid, less those that others, nodes or named events stand in the place of."""
-    grid = StreetGrid(
-        blocks=(table.blocks[0], table.blocks[1]),
-        block_m=(table.block_m[0], table.block_m[1]),
-        street_m=table.street_m,
-        lots=(table.lots[0], table.lots[1]),
-        gap_m=table.gap_m,
-        height_m=(table.height_m[0], table.height_m[1]),
-        built=table.built,
-    )
-    made = street_grid(grid, stream(seed, Stream.TOWN), reflection=scene.city.reflection)
-    taken = [(shapely.Polygon(item.ring_m), math.inf) for item in others]
-    taken += [(shapely.Point(x_m, y_m), z_m) for x_m, y_m, z_m in _places(scene)]
-    return [
-        building
-        for building in made
-        if all(
-            (height_m > building.height_m and height_m != math.inf)
-            or shapely.distance(shapely.Polygon(building.ring_m), shape) > table.keep_clear_m
-            for shape, height_m in taken
-        )
-    ]
-
-
-def _places(scene: SceneFile) -> list[tuple[float, float, float]]:
-    """Return where nodes and named events are: east, north, above the ground."""
-    return [*((node.x_m, node.y_m, node.z_m) for node in scene.nodes), *scene.named_places.values()]
-
-
-def _terrain(scene: SceneFile, table: TerrainTable) -> Terrain:
-    places = np.array(_places(scene))[:, :2]
-    hills = np.array([(hill.x_m, hill.y_m) for hill in table.hills]).reshape(-1, 2)
-    base = _esri_grid(scene.folder / table.grid) if table.grid else None
-    if base is not None and not table.hills:
-        return base
-    low = np.concatenate([places, hills]).min(axis=0) - 500.0
-    high = np.concatenate([places, hills]).max(axis=0) + 500.0
-    steps = np.ceil((high - low) / _TERRAIN_STEP_M).astype(int) + 1
-    x_m, y_m = (low[axis] + _TERRAIN_STEP_M * np.arange(steps[axis], dtype=np.float64) for axis in (0, 1))
-    east, north = np.meshgrid(x_m, y_m)
-    height = np.zeros(east.shape) if base is None else base.at(east, north)
-    for hill in table.hills:
-        height += hill.height_m * np.exp(-((east - hill.x_m) ** 2 + (north - hill.y_m) ** 2) / hill.radius_m**2)
-    return Terrain(x_m, y_m, height)
-
-
-def _esri_grid(path: Path) -> Terrain:
-    """Read an Esri ASCII grid: six lines of header, then rows from north to south."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        header = {key.lower(): float(value) for key, value in (line.split() for line in lines[:5])}
-        first = 5
-        if lines[5].lower().startswith("nodata"):
-            header["nodata_value"], first = float(lines[5].split()[1]), 6
-        rows = [[float(value) for value in line.split()] for line in lines[first:] if line.strip()]
-        height = np.array(rows[::-1], dtype=np.float64)
-        cell = header["cellsize"]
-        half = 0.5 * cell if "xllcorner" in header else 0.0
-        west = header.get("xllcorner", header.get("xllcenter", math.nan)) + half
-        south = header.get("yllcorner", header.get("yllcenter", math.nan)) + half
-        if height.shape != (int(header["nrows"]), int(header["ncols"])) or min(height.shape) < 2:
-            raise ValueError(f"{height.shape[0]} rows of {height.shape[1]} values do not match its header")
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise DatasetError(
-            f"cannot read heights: {type(error).__name__}: {error}; expected an Esri ASCII grid with ncols, nrows, "
-            "xllcorner, yllcorner, cellsize",
-            source=path,
-        ) from error
-    if "nodata_value" in header and (height == header["nodata_value"]).any():
-        raise DatasetError("the grid has holes (NODATA); fill them", source=path)
-    n_rows, n_columns = height.shape
-    x_m, y_m = (np.arange(count, dtype=np.float64) * cell for count in (n_columns, n_rows))
-    return Terrain(west + x_m, south + y_m, height)
 
 
 # Nodes.
@@ -524,130 +340,3 @@ def _recorded_noise(scene: SceneFile) -> RecordedNoise | None:
         sample_rate_hz=scene.sample_rate_hz,
         level_db_spl=table.level_db_spl,
     )
-
-
-# Events.
-
-
-def _shots(table: ShotsTable, city: City, medium: Medium, seed: int) -> StagedEvent:
-    arm = weapon(table.weapon)
-    try:
-        times_s = fire_times_s(
-            "listed" if table.times_s is not None else table.mode,
-            start_s=table.start_s or 0.0,
-            times_s=table.times_s or (),
-            rounds=table.rounds,
-            rate_rpm=table.rate_rpm,
-            weapon=arm,
-            rng=stream(seed, Stream.FIRE, table.event),
-        )
-    except InputError as error:
-        problem = error.problems[0]
-        raise InputError(f"event '{table.event}': {problem.message}", field=problem.field) from error
-    places = moved_positions_m(
-        np.array([table.x_m, table.y_m, table.z_m]),
-        velocity_mps=(table.velocity_mps[0], table.velocity_mps[1]),
-        times_s=times_s,
-    )
-    discharges = tuple(
-        _round(arm, float(time_s), _place(city, *place), (table.azimuth_deg, table.elevation_deg), city, medium)
-        for time_s, place in zip(times_s, places.tolist(), strict=True)
-    )
-    return StagedEvent(table.event, table.label or arm.name, ImpulseKind.GUNSHOT, discharges)
-
-
-def _round(
-    arm: Weapon,
-    time_s: float,
-    position_m: tuple[float, float, float],
-    barrel_deg: tuple[float, float],
-    city: City,
-    medium: Medium,
-) -> Discharge:
-    """Return one round; the bullet flies until it meets a wall."""
-    speed_mps = medium.profile.speed_of_sound_mps
-    azimuth_deg, elevation_deg = barrel_deg
-    blast = MuzzleBlast.of(arm, azimuth_deg=azimuth_deg, elevation_deg=elevation_deg, speed_of_sound_mps=speed_mps)
-    flight = None
-    if arm.muzzle_velocity_mps > speed_mps:
-        flight = Flight.of(
-            arm,
-            muzzle_enu_m=position_m,
-            barrel_enu=blast.barrel_enu,
-            speed_of_sound_mps=speed_mps,
-            range_m=city.free_flight_m(np.array(position_m), np.array(blast.barrel_enu), longest_m=_BULLET_RANGE_M),
-        )
-    return Discharge(time_s, position_m, (Emission(time_s, position_m, blast),), flight)
-
-
-def _bang(table: BangTable, city: City, seed: int) -> StagedEvent:
-    at = _place(city, table.x_m, table.y_m, table.z_m)
-    return _made_bang(table.event, table.label, table.kind, table.time_s, at, table.peak_db_spl_at_1m, seed)
-
-
-def _made_bang(
-    name: str,
-    label: str,
-    kind: str,
-    time_s: float,
-    position_m: tuple[float, float, float],
-    peak_db_spl: float | None,
-    seed: int,
-) -> StagedEvent:
-    if kind not in BANG_KINDS:
-        raise InputError(f"event '{name}': no bang '{kind}'; there are: {', '.join(BANG_KINDS)}", field="kind")
-    known = BANG_KINDS[kind]
-    made = known.build(position_m, peak_db_spl=peak_db_spl, rng=stream(seed, Stream.FIRE, name))
-    emissions = tuple(replace(item, time_s=time_s + item.time_s) for item in made)
-    return StagedEvent(name, label or known.about, known.kind, (Discharge(time_s, position_m, emissions),))
-
-
-def _scatter_count(scene: SceneFile, table: ScatterTable, seed: int) -> int:
-    """Return how many events a table stands for, once it is known that they can be."""
-    for kind in table.kinds:
-        if kind not in BANG_KINDS:
-            weapon(kind)  # says which are near when there is none
-    from_s, until_s = _span_s(scene, table)
-    if not from_s < until_s <= scene.duration_s:
-        raise InputError(
-            f"scatter '{table.event}' is from {from_s:g} to {until_s:g} s, in a scene of {scene.duration_s:g} s"
-        )
-    count = table.count
-    if count is None:
-        expected = (table.per_hour or 0.0) * (until_s - from_s) / 3_600.0
-        count = int(stream(seed, Stream.SCATTER, table.event).poisson(expected))
-    if table.apart_s * count > until_s - from_s:
-        raise InputError(
-            f"scatter '{table.event}': {count} events {table.apart_s:g} s apart do not fit into {until_s - from_s:g} s"
-        )
-    return count
-
-
-def _span_s(scene: SceneFile, table: ScatterTable) -> tuple[float, float]:
-    return table.from_s, scene.duration_s if table.until_s is None else table.until_s
-
-
-def _scattered(table: ScatterTable, number: int, count: int, *, stage: Stage) -> StagedEvent:
-    """Draw one event on open ground."""
-    rng = stream(stage.seed, Stream.SCATTER, table.event, number)
-    name = f"{table.event}-{number}"
-    from_s, until_s = _span_s(stage.scene, table)
-    share = number / count if table.apart_s else rng.random()
-    time_s = from_s + float(share) * (until_s - from_s)
-    at = _open_ground(table, stage.city, rng)
-    kind = table.kinds[int(rng.integers(len(table.kinds)))]
-    azimuth_deg = float(rng.uniform(0.0, 360.0))
-    if kind in BANG_KINDS:
-        return _made_bang(name, "", kind, time_s, at, None, stage.seed)
-    arm = weapon(kind)
-    return StagedEvent(
-        name, arm.name, ImpulseKind.GUNSHOT, (_round(arm, time_s, at, (azimuth_deg, 0.0), stage.city, stage.medium),)
-    )
-
-
-def _open_ground(table: ScatterTable, city: City, rng: np.random.Generator) -> tuple[float, float, float]:
-    for _ in range(_MOST_TRIES):
-        x_m, y_m = rng.uniform(table.west_m, table.east_m), rng.uniform(table.south_m, table.north_m)
-        if city.building_at(np.array([[x_m, y_m]]))[0] < 0:
-            return _place(city, float(x_m), float(y_m), table.z_m)
-    raise InputError(f"scatter '{table.event}': no open ground in its area; make it larger")

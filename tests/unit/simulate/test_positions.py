@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shotline.errors import InputError
-from shotline_recordings.simulate.positions import VERTICAL_FACTOR, displacement_m, survey_error_m
+from shotline_recordings.simulate.positions import VERTICAL_FACTOR, survey_error_m
 
 
 def test_survey_errors_have_the_claimed_sigma() -> None:
@@ -18,19 +18,8 @@ def test_survey_errors_have_the_claimed_sigma() -> None:
     assert not survey_error_m(3, sigma_m=0.0, rng=np.random.default_rng(1)).any()
 
 
-def test_a_moved_node_is_so_far_away_on_level_ground_in_any_direction() -> None:
-    rng = np.random.default_rng(1)
-    moves_m = np.array([displacement_m(30.0, rng=rng) for _ in range(1_000)])
-    assert np.hypot(moves_m[:, 0], moves_m[:, 1]) == pytest.approx(np.full(1_000, 30.0), abs=1e-9)
-    assert not moves_m[:, 2].any()
-    # The mean of 1000 directions: 30 / sqrt(2000) = 0.67 m at 1 sigma; 3 sigma.
-    assert moves_m.mean(axis=0) == pytest.approx(np.zeros(3), abs=2.0)
-
-
 def test_same_rng_same_bits_and_bad_input_is_named() -> None:
     first, again = (survey_error_m(5, sigma_m=1.0, rng=np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(first, again)
     with pytest.raises(InputError, match="sigma_m: -1 m, expected a standard deviation of 0 or more"):
         survey_error_m(5, sigma_m=-1.0, rng=np.random.default_rng(3))
-    with pytest.raises(InputError, match="distance_m: nan m, expected a distance of 0 or more"):
-        displacement_m(float("nan"), rng=np.random.default_rng(3))
