@@ -88,6 +88,8 @@ def _sentence(kind: str, message: str, value: object) -> str:
         return "missing; it has no default, so give it a value"
     if kind == "extra_forbidden":
         return "unknown key; check its spelling against the reference page"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
     return f"{message[:1].lower()}{message[1:]}; saw {value!r}"
 
 

@@ -42,7 +42,7 @@ _WHAT = {"nodes": "making sound", "events": "following sound"}
 def simulate(
     scene: Annotated[
         str | None,
-        typer.Argument(metavar="[SCENE]", help="A scene file, or the name of a shipped scene; the city block if none."),
+        typer.Argument(metavar="SCENE", help="A scene file, or the name of a shipped scene; the city block if none."),
     ] = None,
     *,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the dataset; made if need be.")] = None,
@@ -68,18 +68,22 @@ def simulate(
     Written are FLAC files (or detections), dataset.toml with exact truth, arrivals.csv with the exact arrival of each
     round at each node, nodes.csv with what is wrong with each node, and overview.png.
     """
+    if list_scenes + list_weapons + list_bangs > 1:
+        raise typer.BadParameter("list one thing at a time", param_hint="--scenes, --weapons, --bangs")
     if list_scenes or list_weapons or list_bangs:
         _list(scenes=list_scenes, weapons=list_weapons, bangs=list_bangs, as_json=as_json)
         return
     if out is None:
         raise typer.BadParameter("name the folder of the dataset", param_hint="--out")
-    from shotline.errors import StorageError
+    from shotline.errors import InputError, StorageError
     from shotline_recordings.scene import load_scene, shipped_scene
     from shotline_recordings.simulate import simulate_dataset
     from shotline_recordings.work import progress_bars
 
-    path = shipped_scene() if scene is None else Path(scene)
-    chosen = load_scene(path if path.is_file() or path.suffix == ".toml" else shipped_scene(str(scene)))
+    path = Path(scene or "")
+    if not (path.is_file() or path.suffix == ".toml"):
+        path = shipped_scene(scene) if scene else shipped_scene()
+    chosen = load_scene(path)
     with progress_bars(_WHAT) as progress:
         try:
             made = simulate_dataset(
@@ -92,14 +96,19 @@ def simulate(
                 picture=picture,
                 progress=progress,
             )
+        except InputError as error:
+            problem = error.problems[0]
+            if problem.source:
+                raise
+            raise InputError(problem.message, source=path, field=problem.field) from error
         except OSError as error:
             raise StorageError(
                 f"cannot write the dataset to {out}: {error}; choose another folder with --out"
             ) from error
-    _say(made, out, as_json=as_json)
+    _say(made, out, picture=picture, as_json=as_json)
 
 
-def _say(made: Simulated, out: Path, *, as_json: bool) -> None:
+def _say(made: Simulated, out: Path, *, picture: bool, as_json: bool) -> None:
     written = made.dataset.scenes[0]
     shots = [event for event in written.truth if event.kind == "gunshot"]
     rounds, others = sum(event.rounds for event in shots), len(written.truth) - len(shots)
@@ -120,7 +129,8 @@ def _say(made: Simulated, out: Path, *, as_json: bool) -> None:
     what = "sound" if written.recordings else f"{made.detections} detections"
     Console(highlight=False).print(
         f"{written.name}: {len(written.sites)} nodes, {made.seconds:g} s, {len(shots)} shooting events with "
-        f"{rounds} rounds, {others} other bangs, seed {made.stage.seed}: {what} written to {out} (see overview.png).",
+        f"{rounds} rounds, {others} other bangs, seed {made.stage.seed}: {what} written to {out}"
+        + (" (see overview.png)." if picture else "."),
         soft_wrap=True,
     )
 

@@ -1,4 +1,4 @@
-"""The scene file of the simulator, as closed TOML: every key with its meaning. See ``recordings/README.md``."""
+"""The scene file of the simulator, as closed TOML: every key with its meaning. See docs/simulator.md."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class CityTable(ConfigModel):
     buildings: list[BuildingTable] = Field(default_factory=list)
     grid: GridTable | None = None
     reflection: _Share = 0.8
-    """Share of the energy that a wall returns: 1 hard and flat, 0.8 with windows and bays [ISO9613 part 2, table 4]."""
+    """Share of the energy that a wall returns: 1 hard and flat, 0.8 with windows and bays [ISO9613-2 table 4]."""
 
 
 class TailTable(ConfigModel):
@@ -152,10 +152,10 @@ class TailTable(ConfigModel):
 
 
 class ScreensTable(ConfigModel):
-    """What no map shows: sheds, hoardings, parked lorries, hedges. A screen stands on a share of the lines.
+    """What no map shows: sheds, hoardings, parked lorries, hedges. A screen stands on a share of the paths.
 
     The way over it is longer by an exponentially distributed detour, which delays the sound and weakens it as an edge
-    does. One draw for each place and node: a property of the line, the same for every round.
+    does. One draw for each path from a place to a node: a property of the path, the same for every round.
     """
 
     share: _Share = 0.5

@@ -21,12 +21,13 @@ from shotline.onsets import OnsetSettings
 from shotline.propagation import absorption_db_per_m
 from shotline.units import NS_PER_S, amplitude_from_db
 from shotline_recordings.simulate.blast import MuzzleBlast
+from shotline_recordings.simulate.bullet import Flight
 from shotline_recordings.simulate.emission import Emission, Waveform
 from shotline_recordings.simulate.gains import path_magnitudes
 from shotline_recordings.simulate.levels import REFERENCE_PRESSURE_PA
 from shotline_recordings.simulate.microphone import Microphone, converter_response, response
 from shotline_recordings.simulate.noise import DrawnNoise, draw_noise, onset_weight
-from shotline_recordings.simulate.paths import PathFinder, Paths
+from shotline_recordings.simulate.paths import PathFinder, PathKind, Paths
 from shotline_recordings.simulate.sound import tail_energy_between
 from shotline_recordings.simulate.stage import NearbyPaths, Stage, StagedNode
 from shotline_recordings.simulate.streams import Stream, stream
@@ -84,6 +85,8 @@ class EventArrivals:
     straight_s : ndarray, float64
         When the straight line would have brought it.
     gunshot : ndarray, bool
+    luck : ndarray, float64
+        Standard normal: what the noise adds to the peak.
     """
 
     node: _Int
@@ -96,6 +99,7 @@ class EventArrivals:
     kind: _Int
     straight_s: _Real
     gunshot: NDArray[np.bool_]
+    luck: _Real
 
     @classmethod
     def together(cls, several: Sequence[EventArrivals]) -> EventArrivals:
@@ -106,7 +110,7 @@ class EventArrivals:
     def none(cls) -> EventArrivals:
         """Return nothing."""
         whole, real = np.zeros(0, dtype=np.intp), np.zeros(0)
-        return cls(whole, whole, whole, real, real, real, real, whole, real, np.zeros(0, dtype=np.bool_))
+        return cls(whole, whole, whole, real, real, real, real, whole, real, np.zeros(0, dtype=np.bool_), real)
 
     def of_node(self, node: int) -> EventArrivals:
         """Return what reaches one node, in order of time."""
@@ -162,6 +166,8 @@ def event_arrivals(stage: Stage, finder: PathFinder, number: int) -> EventArriva
             if place not in magnitudes:
                 magnitudes[place] = path_magnitudes(heard.paths, heard.frequency_hz, stage.medium)
             some = [heard.pulses(emission.waveform, magnitudes[place])]
+            if sound == 0 and discharge.flight is not None:
+                some.append(heard.shocks(discharge.flight))
             share = discharge.tail_share(sound)
             if share > 0.0 and stage.scene.paths.tails:
                 some.append(heard.tails(emission, share))
@@ -179,6 +185,7 @@ def event_arrivals(stage: Stage, finder: PathFinder, number: int) -> EventArriva
                         kind=item.kind,
                         straight_s=emission.time_s + item.straight_s,
                         gunshot=np.full(count, event.kind is ImpulseKind.GUNSHOT),
+                        luck=rng.standard_normal(count),
                     )
                 )
     return EventArrivals.together(parts)
@@ -227,6 +234,31 @@ class _Ears:
             rise_s=_RISE_PER_PERIOD * energy / np.maximum(power @ self.frequency_hz, 1e-300),
             kind=paths.kind,
             straight_s=straight_s[self.node],
+        )
+
+    def shocks(self, flight: Flight) -> _Heard:
+        """Return the N-waves of a bullet, where nothing is in the way of them."""
+        nodes_m = np.array([node.position_m for node in self.stage.nodes])
+        made = flight.shocks(nodes_m)
+        node = np.flatnonzero(made.heard)
+        node = node[~self.stage.city.blocked(made.emission_enu_m[node], nodes_m[node])]
+        weather = self.stage.medium.weather
+        loss_db = made.path_length_m[node, None] * absorption_db_per_m(
+            self.frequency_hz, temperature_c=weather.temperature_c, humidity_percent=weather.humidity_percent
+        )
+        source = np.abs(made.spectrum_pa_s(self.frequency_hz)[node])
+        power = source**2 * 10.0 ** (-loss_db / 10.0) * self.weight[node]
+        energy, width_hz = power.sum(axis=1), self.frequency_hz[0]
+        straight_s = np.array([item.straight_s for item in self.several])
+        return _Heard(
+            node=node,
+            delay_s=made.arrival_time_s[node],
+            scatter_s=np.zeros(len(node)),
+            energy_pa2_s=2.0 * width_hz * energy,
+            peak_pa=_PEAK_SHARE * 2.0 * width_hz * np.sqrt(power).sum(axis=1),
+            rise_s=_RISE_PER_PERIOD * energy / np.maximum(power @ self.frequency_hz, 1e-300),
+            kind=np.full(len(node), int(PathKind.SHOCK)),
+            straight_s=straight_s[node],
         )
 
     def tails(self, emission: Emission, share: float) -> _Heard:
@@ -285,8 +317,7 @@ def reported(stage: Stage, index: int, arrivals: EventArrivals, *, boot: int) ->
     node = stage.nodes[index]
     heard = arrivals.of_node(index)
     noise_pa = _noise_pa(stage, node, heard.time_s)
-    rng = stream(stage.seed, Stream.DETECTION, node.id)
-    chosen, snr, rise_s = _onsets(heard, noise_pa, rng)
+    chosen, snr, rise_s = _onsets(heard, noise_pa)
     rows = [
         _Row(
             time_s=float(heard.time_s[row] + _LATE_PER_RISE * heard.rise_s[row]),
@@ -304,7 +335,7 @@ def reported(stage: Stage, index: int, arrivals: EventArrivals, *, boot: int) ->
     ]
     rows += _clutter(stage, node)
     rows.sort(key=lambda item: item.time_s)
-    detections = tuple(_detection(stage, node, row, sequence, boot, rng) for sequence, row in enumerate(rows))
+    detections = tuple(_detection(stage, node, row, sequence, boot) for sequence, row in enumerate(rows))
     return Reported(
         detections,
         np.array([row.event for row in rows], dtype=np.intp),
@@ -345,7 +376,7 @@ def _noise_pa(stage: Stage, node: StagedNode, times_s: _Real) -> _Real:
     return result
 
 
-def _onsets(heard: EventArrivals, noise_pa: _Real, rng: np.random.Generator) -> tuple[list[int], _Real, _Real]:
+def _onsets(heard: EventArrivals, noise_pa: _Real) -> tuple[list[int], _Real, _Real]:
     """Return the rows that the node's detector would report; SNR in dB and rise time in s of all rows."""
     settings = OnsetSettings()
     time_s = heard.time_s
@@ -361,7 +392,7 @@ def _onsets(heard: EventArrivals, noise_pa: _Real, rng: np.random.Generator) -> 
     step_db = 10.0 * np.log10((after + _NOISE_SHARE * noise_power) / (before + _NOISE_SHARE * noise_power))
     highest = _highest_within(time_s, heard.peak_pa, _NEAR_S)
     peak = heard.peak_pa[highest]
-    peak = np.hypot(peak, _NOISE_PEAK_RMS * noise_pa) + noise_pa * rng.standard_normal(len(peak))
+    peak = np.hypot(peak, _NOISE_PEAK_RMS * noise_pa) + noise_pa * heard.luck
     snr_db = 20.0 * np.log10(np.maximum(peak / noise_pa, 1e-3))
     able = (heard.kind != _LATE_TAIL_KIND) & (step_db > settings.threshold_db) & (heard.peak_pa > _FAINTEST * noise_pa)
     chosen: list[int] = []
@@ -420,9 +451,8 @@ def _clutter(stage: Stage, node: StagedNode) -> list[_Row]:
     ]
 
 
-def _detection(
-    stage: Stage, node: StagedNode, row: _Row, sequence: int, boot: int, rng: np.random.Generator
-) -> Detection:
+def _detection(stage: Stage, node: StagedNode, row: _Row, sequence: int, boot: int) -> Detection:
+    rng = stream(stage.seed, Stream.DETECTION, node.id, round(row.true_s * NS_PER_S))
     pick_s = math.hypot(
         row.rise_s / (0.8 * amplitude_from_db(row.snr_db)), 0.1 * row.rise_s, 0.1 / stage.scene.sample_rate_hz
     )

@@ -12,8 +12,8 @@ detection made without sound gets the same e(t) from `NodeClock.timestamp_error_
 A node whose sample clock is disciplined (`sensor_node.sampleclock`) takes the rate of its converter out: its file is
 *rate corrected*, and the converter's rate error, tens of ppm, is not in e(t). A free-running one leaves it in.
 
-The figures are those of section 1 of the engineering notes (simulations over 30 min, real PortAudio stamps, published
-holdover); see `draw_clock`.
+The figures were measured while the node was designed (simulations over 30 min, real PortAudio stamps) or published
+(holdover); see `draw_clock`.
 """
 
 from __future__ import annotations

@@ -77,16 +77,16 @@ def placed(city: City, x_m: float, y_m: float, z_m: float) -> tuple[float, float
     return x_m, y_m, z_m + float(city.ground_m(np.array([[x_m, y_m]]))[0])
 
 
-def shots(table: ShotsTable, city: City, medium: Medium, *, seed: int) -> StagedEvent:
+def shots(scene: SceneFile, table: ShotsTable, city: City, medium: Medium, *, seed: int) -> StagedEvent:
     """Return the rounds of one shooter.
 
     Raises
     ------
     InputError
-        No such weapon, or fire that cannot be.
+        No such weapon, fire that cannot be, or rounds after the end of the scene.
     """
-    arm = weapon(table.weapon)
     try:
+        arm = weapon(table.weapon)
         times_s = fire_times_s(
             "listed" if table.times_s is not None else table.mode,
             start_s=table.start_s or 0.0,
@@ -99,6 +99,10 @@ def shots(table: ShotsTable, city: City, medium: Medium, *, seed: int) -> Staged
     except InputError as error:
         problem = error.problems[0]
         raise InputError(f"event '{table.event}': {problem.message}", field=problem.field) from error
+    if times_s[-1] > scene.duration_s:
+        raise InputError(
+            f"event '{table.event}': its last round is at {times_s[-1]:g} s, after the end ({scene.duration_s:g} s)"
+        )
     places = moved_positions_m(
         np.array([table.x_m, table.y_m, table.z_m]),
         velocity_mps=(table.velocity_mps[0], table.velocity_mps[1]),

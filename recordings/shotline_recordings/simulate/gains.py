@@ -39,7 +39,7 @@ _NEAREST_M = 0.1
 _ON_THE_FACE_RAD = 0.05
 _KNOTS = 40
 _MOST_BENT_DB = 25.0
-"""Scattering and turbulence fill every shadow in: at most 20 dB by one edge, 25 dB by two [ISO9613 part 2, 7.4]."""
+"""Scattering and turbulence fill every shadow in: at most 20 dB by one edge, 25 dB by two [ISO9613-2 7.4]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ The geometry only. What a way does to the sound is `shotline_recordings.simulate
 
 References
 ----------
-[ISO9613 part 2] 7.4 (over and round obstacles) and 7.5 (reflections by walls of finite size). The shortest way over or
+[ISO9613-2] 7.4 (over and round obstacles) and 7.5 (reflections by walls of finite size). The shortest way over or
 round is a rubber band: a convex hull. See docs/references.md.
 """
 
@@ -42,12 +42,14 @@ _BEFORE_WALL_M = 0.01
 
 
 class PathKind(IntEnum):
-    """How a path goes."""
+    """How a sound comes."""
 
     DIRECT = 0
     WALL = 1
     OVER = 2
     AROUND = 3
+    SHOCK = 4
+    """From the side of a bullet, not from the muzzle; no path of this module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,7 +464,7 @@ class PathFinder:
         return shadow_edge_m(source_height_m, node_height_m, direction=heading, profile=profile)
 
     def _least_hz(self, way: _Way) -> float:
-        """Return the frequency below which a wall of a path is too small [ISO9613 part 2, eq. 19].
+        """Return the frequency below which a wall of a path is too small [ISO9613-2 eq. 19].
 
         1 / wavelength > 2 / (l_min cos beta)² * d_so d_or / (d_so + d_or), with l_min the smaller side of the wall.
         """

@@ -74,7 +74,7 @@ def draw_scene(stage: Stage, events: Sequence[StagedEvent], path: Path) -> None:
 
     node, paths = _example(stage, events)
     if paths is not None and node is not None:
-        for kind in PathKind:
+        for kind in _COLOURS:
             rows = np.flatnonzero(paths.kind == kind)
             if len(rows):
                 rays = [paths.points_m[row][:, :2] for row in rows]
@@ -126,7 +126,7 @@ def _example(stage: Stage, events: Sequence[StagedEvent]) -> tuple[int | None, P
 def _draw_arrivals(axes: Any, stage: Stage, paths: Paths, node: int) -> None:
     gain = 20.0 * np.log10(path_magnitudes(paths, _LEVEL_HZ, stage.medium).mean(axis=1))
     late_ms = (paths.delay_s - paths.straight_s) * NS_PER_S / NS_PER_MS
-    for kind in PathKind:
+    for kind in _COLOURS:
         rows = np.flatnonzero(paths.kind == kind)
         if len(rows):
             axes.vlines(late_ms[rows], gain.min() - 6.0, gain[rows], color=_COLOURS[kind])

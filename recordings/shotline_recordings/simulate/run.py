@@ -31,7 +31,7 @@ __all__ = ["ARRIVALS_FILE", "NODES_FILE", "Simulated", "simulate_dataset", "simu
 _SOUND_LIMIT_S = 900.0
 _CHUNK_EVENTS = 64
 _SET_WITHIN_S = 0.040
-"""A pulse set takes what is this close behind the straight line, as the vendor's pulse sets do [TN098]."""
+"""A pulse set takes what is this close to the straight line, as the vendor's pulse sets do [TN098]."""
 _BOOTS = 2**31
 _SOUND_FOLDER = "audio"
 ARRIVALS_FILE = "arrivals.csv"
@@ -275,7 +275,7 @@ def _all_events(stage: Stage) -> Iterator[tuple[int, StagedEvent]]:
 
 
 def _between(event: StagedEvent, from_s: float, until_s: float) -> bool:
-    return from_s <= event.discharges[0].time_s <= until_s
+    return any(from_s <= item.time_s <= until_s for item in event.discharges)
 
 
 def _truth(stage: Stage, event: StagedEvent) -> TruthEvent:
@@ -303,10 +303,10 @@ def _truth(stage: Stage, event: StagedEvent) -> TruthEvent:
 
 
 def _pulse_sets(stage: Stage, several: Sequence[Reported]) -> Iterator[PulseSet]:
-    """Yield, for each round, the first detection of it at each node, unless it is an echo."""
+    """Yield, for each round, the first detection of it at each node, unless it is an echo or a bullet's shock."""
     first: dict[tuple[int, int], dict[str, DetectionId]] = {}
     for some in several:
-        rows = np.flatnonzero((some.event >= 0) & (some.excess_s <= _SET_WITHIN_S))
+        rows = np.flatnonzero((some.event >= 0) & (np.abs(some.excess_s) <= _SET_WITHIN_S))
         for row in rows.tolist():
             detection = some.detections[row]
             group = first.setdefault((int(some.event[row]), int(some.round_index[row])), {})

@@ -11,7 +11,7 @@ References
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.fft
@@ -49,7 +49,7 @@ _LONGEST_TAIL_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class TrueArrival:
-    """The first sound of one round at one node.
+    """The first sound of one round or bang at one node; and of a fast bullet, its shock.
 
     Parameters
     ----------
@@ -145,9 +145,8 @@ class _Recorder:
             for round_index, discharge in enumerate(event.discharges):
                 if not self._may_be_heard(discharge):
                     continue
-                first = self._add_discharge(event.name, round_index, discharge)
-                if first is not None and self.first_s <= first.time_s < self.until_s:
-                    arrivals.append(first)
+                made = self._add_discharge(event.name, round_index, discharge)
+                arrivals += [item for item in made if self.first_s <= item.time_s < self.until_s]
             self.near = NearbyPaths(self.stage, [self.node], self.finder)
             for memory in (self.responses, self.gains, self.tails):
                 memory.clear()
@@ -167,7 +166,7 @@ class _Recorder:
         extra_s = self.stage.scene.paths.longest_extra_m / 250.0 + _LONGEST_TAIL_S + 2.0
         return discharge.time_s < self.until_s and latest_s + reach_s + extra_s > self.first_s
 
-    def _add_discharge(self, event: str, round_index: int, discharge: Discharge) -> TrueArrival | None:
+    def _add_discharge(self, event: str, round_index: int, discharge: Discharge) -> list[TrueArrival]:
         rng = stream(self.stage.seed, Stream.PATH, self.node.id, event, round_index)
         first: TrueArrival | None = None
         for number, emission in enumerate(discharge.emissions):
@@ -191,21 +190,25 @@ class _Recorder:
                     PathKind(int(paths.kind[earliest])),
                     emission.time_s + paths.straight_s,
                 )
-        if discharge.flight is not None:
-            self._add_shock(discharge.time_s, discharge.flight)
-        return first
+        shock_s = self._add_shock(discharge.time_s, discharge.flight) if discharge.flight is not None else None
+        found = [first] if first is not None else []
+        if shock_s is not None and first is not None:
+            found.append(replace(first, time_s=shock_s, kind=PathKind.SHOCK))
+        return found
 
-    def _add_shock(self, time_s: float, flight: Flight) -> None:
+    def _add_shock(self, time_s: float, flight: Flight) -> float | None:
         """Add the N-wave of a bullet, where its Mach cone sweeps over the node and nothing is in the way."""
         shocks = flight.shocks(self.node.position_m[None])
         if not shocks.heard[0] or self.stage.city.blocked(shocks.emission_enu_m, self.node.position_m[None])[0]:
-            return
+            return None
         count = self._count(2.0 * float(shocks.duration_s[0]))
         frequency_hz = self._frequencies_hz(count)
         spectrum = shocks.spectrum_pa_s(frequency_hz) * self._heard(frequency_hz) * self.rate_hz
         if self.stage.medium.absorption:
-            spectrum *= air_gain(float(shocks.path_length_m[0]), frequency_hz, self.stage.medium.weather)
-        self._add_pulses(time_s + shocks.arrival_time_s, spectrum, count)
+            spectrum = spectrum * air_gain(float(shocks.path_length_m[0]), frequency_hz, self.stage.medium.weather)
+        arrival_s = time_s + float(shocks.arrival_time_s[0])
+        self._add_pulses(np.array([arrival_s]), spectrum, count)
+        return arrival_s
 
     def _response(self, place: int, waveform: Waveform, paths: Paths) -> _Response:
         key = (place, waveform)

@@ -218,7 +218,7 @@ def set_stage(scene: SceneFile, *, seed: int) -> Stage:
     nodes = tuple(
         _node(scene, node, at, medium, recorded, seed=seed) for node, at in zip(scene.nodes, nodes_m, strict=True)
     )
-    named = [shots(item, city, medium, seed=seed) for item in scene.shots]
+    named = [shots(scene, item, city, medium, seed=seed) for item in scene.shots]
     named += [bang(item, city, seed=seed) for item in scene.bangs]
     places = [event.discharges[0].position_m for event in named]
     city.require_outside(np.array(places).reshape(-1, 3), [f"event '{event.name}'" for event in named])

@@ -14,6 +14,7 @@ from shotline.domain import ImpulseKind
 from shotline.timebase import parse_utc
 from shotline_recordings.simulate import set_stage, simulate_dataset
 from shotline_recordings.simulate.arrivals import event_arrivals
+from shotline_recordings.simulate.paths import PathKind
 from shotline_recordings.simulate.run import ARRIVALS_FILE, simulated_detections
 from shotline_replay.replay import hear
 
@@ -66,7 +67,7 @@ def test_detections_are_those_that_the_node_makes_of_the_sound(tmp_path: Path, t
     by_ear = {item.node: [part.detection for part in hear(item)] for item in audio.recordings}
     agree, both, lag_ms, level_db = 0, 0, [], []
     with (tmp_path / "audio" / ARRIVALS_FILE).open(encoding="utf-8") as file:
-        arrivals = list(csv.DictReader(file))
+        arrivals = [row for row in csv.DictReader(file) if row["path"] != "shock"]
     assert len(arrivals) == 16 * len(NODES)
     for row in arrivals:
         arrival_ns = parse_utc(row["arrival_utc"])
@@ -94,6 +95,32 @@ def test_arrivals_are_the_paths_of_the_sound() -> None:
     assert (arrivals.time_s > 18.0).all()
     assert arrivals.gunshot.all()
     assert (arrivals.peak_pa >= 0.0).all()
+
+
+def test_the_shock_of_a_bullet_is_reported_before_its_blast() -> None:
+    """A rifle fired past n3: its node reports two impulses, the other nodes, beside or behind it, only the blast."""
+    shots = [{"event": "one", "x_m": -100.0, "y_m": 0.0, "times_s": [1.0], "weapon": "m4", "azimuth_deg": 355.0}]
+    several = simulated_detections(set_stage(town(scatter=[], shots=shots, city={}), seed=5))
+    assert several[3].kind.tolist()[:2] == [PathKind.SHOCK, PathKind.DIRECT]
+    assert several[3].excess_s[0] < -0.05
+    assert PathKind.SHOCK not in several[4].kind
+
+
+def test_one_more_event_moves_no_other_detection() -> None:
+    area = {"west_m": -300.0, "east_m": 300.0, "south_m": -300.0, "north_m": 300.0, "apart_s": 6.0}
+    shots = [{"event": "s", "kinds": ["glock-21"], "count": 4, "until_s": 26.0, **area}]
+    bang = [{"event": "x", "x_m": 40.0, "y_m": 0.0, "time_s": 40.0, "kind": "firework_salute"}]
+    alone, beside = (
+        [
+            item.arrival_time_ns
+            for some in simulated_detections(set_stage(town(scatter=shots, bangs=b, city={}), seed=5))
+            for item, event in zip(some.detections, some.event, strict=True)
+            if event != len(b) - 1
+        ]
+        for b in ([], bang)
+    )
+    assert len(alone) > 10
+    assert alone == beside
 
 
 def test_processes_change_nothing(tmp_path: Path) -> None:

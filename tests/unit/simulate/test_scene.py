@@ -131,6 +131,8 @@ def test_unknown_names_are_refused_with_those_that_are_known() -> None:
 def test_fire_that_cannot_be_is_refused_with_its_event() -> None:
     shot = {"event": "one", "x_m": 0.0, "y_m": 0.0, "start_s": 0.3, "mode": "automatic"}
     refused("event 'one': mode automatic needs the number of rounds", shots=[shot])
+    long = {"rounds": 30, "rate_rpm": 600.0}
+    refused(r"event 'one': its last round is at 3\.\d+ s, after the end \(2 s\)", shots=[shot | long])
     refused("event 'one': mode automatic needs rate_rpm", shots=[shot | {"rounds": 5, "weapon": "glock-19"}])
 
 

@@ -84,6 +84,7 @@ def test_lists_for_people_and_machines(option: str, word: str) -> None:
     assert word in run(option).output
     rows = json.loads(run(option, "--json").output)
     assert any(word in row.values() for row in rows)
+    assert "list one thing at a time" in run("--scenes", "--weapons", "--bangs").output
 
 
 def test_mistakes_say_what_to_do(tmp_path: Path) -> None:
@@ -95,6 +96,12 @@ def test_mistakes_say_what_to_do(tmp_path: Path) -> None:
     failed = run("new-years-eve", "--out", str(tmp_path / "eve"))
     assert isinstance(failed.exception, InputError)
     assert "3600 s of sound at once, at most 900 s; choose a part with --excerpt" in str(failed.exception)
+    path = small_scene(tmp_path)
+    path.write_text(path.read_text().replace('"glock-19"', '"glock-91"'))
+    failed = run(str(path), "--out", str(tmp_path / "x"))
+    assert isinstance(failed.exception, InputError)
+    assert str(failed.exception).startswith(f"{path}: weapon: event 'corner': no weapon")
+    assert "glock-19" in str(failed.exception)
     failed = run("mars", "--out", str(tmp_path / "mars"))
     assert "no shipped scene 'mars'" in str(failed.exception)
     failed = run("missing.toml", "--out", str(tmp_path / "mars"))

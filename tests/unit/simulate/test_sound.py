@@ -108,6 +108,8 @@ def test_a_supersonic_bullet_is_heard_before_its_blast() -> None:
     shocks = flight.shocks(made.nodes[0].position_m[None])
     wave = pascal(sound, "mems-135")
     ahead_s = 0.3 + float(shocks.arrival_time_s[0])
+    assert [item.kind for item in sound.arrivals] == [PathKind.DIRECT, PathKind.SHOCK]
+    assert sound.arrivals[1].time_s == pytest.approx(ahead_s, abs=1e-9)
     at = round((ahead_s - sound.first_sample_s) * RATE_HZ)
     assert ahead_s < sound.arrivals[0].time_s - 0.1
     assert np.abs(wave[: at - 20]).max() < 0.02 * wave[at - 5 : at + 20].max()
