@@ -418,10 +418,13 @@ def _onsets(heard: EventArrivals, noise_pa: _Real) -> tuple[list[int], _Real, _R
 
 def _highest_within(time_s: _Real, value: _Real, span_s: float) -> _Int:
     """Return the row of the highest value from each row on, for so long."""
-    stop = np.searchsorted(time_s, time_s + span_s)
-    return np.array(
-        [row + int(np.argmax(value[row : max(int(stop[row]), row + 1)])) for row in range(len(value))], dtype=np.intp
-    )
+    stop = np.maximum(np.searchsorted(time_s, time_s + span_s), np.arange(len(value)) + 1)
+    best = np.arange(len(value))
+    for step in range(1, int((stop - best).max(initial=0))):
+        row = np.flatnonzero(np.arange(len(value)) + step < stop)
+        better = row[value[row + step] > value[best[row]]]
+        best[better] = better + step
+    return best
 
 
 def _clutter(stage: Stage, node: StagedNode) -> list[_Row]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from shotline.domain import ImpulseKind
 from shotline.units import NS_PER_MS, NS_PER_S
-from shotline_recordings.simulate.events import StagedEvent
+from shotline_recordings.dataset import TruthEvent
 from shotline_recordings.simulate.gains import path_magnitudes
 from shotline_recordings.simulate.paths import PathKind, Paths
 from shotline_recordings.simulate.stage import NearbyPaths, Stage
@@ -34,13 +34,13 @@ _WORDS = {
 _LEVEL_HZ = np.array([250.0, 500.0, 1_000.0])
 
 
-def draw_scene(stage: Stage, events: Sequence[StagedEvent], path: Path) -> None:
+def draw_scene(stage: Stage, events: Sequence[TruthEvent], path: Path) -> None:
     """Draw a map with the paths from the first event to one node, and the arrivals of these paths.
 
     Parameters
     ----------
     stage : Stage
-    events : sequence of StagedEvent
+    events : sequence of TruthEvent
     path : Path
         A PNG file.
     """
@@ -53,7 +53,7 @@ def draw_scene(stage: Stage, events: Sequence[StagedEvent], path: Path) -> None:
     ground, record = figure.subplots(1, 2, width_ratios=(1.4, 1.0))
     scene, city = stage.scene, stage.city
     places = np.array([node.position_m[:2] for node in stage.nodes])
-    events_m = np.array([event.discharges[0].position_m[:2] for event in events]).reshape(-1, 2)
+    events_m = np.array([(event.x_m, event.y_m) for event in events]).reshape(-1, 2)
     everything = np.concatenate([places, events_m])
     low, high = everything.min(axis=0), everything.max(axis=0)
     margin = 0.06 * float(max(high - low)) + 20.0
@@ -89,14 +89,16 @@ def draw_scene(stage: Stage, events: Sequence[StagedEvent], path: Path) -> None:
         if np.hypot(*(places[index] - surveyed)) > 5.0:
             ground.plot(*surveyed, "^", mfc="none", mec="tab:red", ms=7)
             ground.annotate("surveyed here", surveyed, xytext=(4, -9), textcoords="offset points", fontsize=7)
-    shots = np.array([event.kind is ImpulseKind.GUNSHOT for event in events], dtype=bool)
+    shots = np.array([event.kind == ImpulseKind.GUNSHOT.value for event in events], dtype=bool)
     few = len(events) <= _MOST_EVENTS
     for chosen, mark, colour, label in ((~shots, "x", "tab:gray", "other bang"), (shots, "*", "tab:red", "shots")):
         if chosen.any():
             ground.plot(*events_m[chosen].T, mark, color=colour, ms=11 if few else 3, label=label, ls="none")
     for event, at in zip(events[:_MOST_LABELS], events_m, strict=False):
-        count = len(event.discharges)
-        text = event.name if event.kind is not ImpulseKind.GUNSHOT or count == 1 else f"{event.name}, {count} rounds"
+        count = event.rounds
+        text = (
+            event.event if event.kind != ImpulseKind.GUNSHOT.value or count == 1 else f"{event.event}, {count} rounds"
+        )
         ground.annotate(text, at, xytext=(5, -10), textcoords="offset points", fontsize=7, color="tab:red")
     ground.set(
         title=f"{scene.name}: {len(stage.nodes)} nodes, {len(events)} events",
@@ -106,16 +108,16 @@ def draw_scene(stage: Stage, events: Sequence[StagedEvent], path: Path) -> None:
         xlim=(low[0] - margin, high[0] + margin),
         ylim=(low[1] - margin, high[1] + margin),
     )
-    ground.legend(fontsize=8, loc="upper right")
+    ground.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=7)
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def _example(stage: Stage, events: Sequence[StagedEvent]) -> tuple[int | None, Paths | None]:
+def _example(stage: Stage, events: Sequence[TruthEvent]) -> tuple[int | None, Paths | None]:
     """Return the node that the first event (a shot, if there is one) has most paths to, and the paths."""
-    chosen = next((event for event in events if event.kind is ImpulseKind.GUNSHOT), events[0] if events else None)
+    chosen = next((event for event in events if event.kind == ImpulseKind.GUNSHOT.value), events[0] if events else None)
     if chosen is None:
         return None, None
-    source_m = chosen.discharges[0].position_m
+    source_m = (chosen.x_m, chosen.y_m, chosen.z_m)
     near = sorted(range(len(stage.nodes)), key=lambda index: np.hypot(*(stage.nodes[index].position_m - source_m)[:2]))
     nodes = [stage.nodes[index] for index in near[:6]]
     _, found = NearbyPaths(stage, nodes, stage.finder(nodes)).at(source_m)

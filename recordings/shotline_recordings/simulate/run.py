@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -103,19 +103,22 @@ def simulate_dataset(
             "leave the sound out with --detections"
         )
     folder.mkdir(parents=True, exist_ok=True)
+    truth = {
+        number: _truth(stage, event)
+        for number, event in ((number, stage.event(number)) for number in range(stage.n_events))
+        if any(from_s <= item.time_s <= until_s for item in event.discharges)
+    }
     recordings: tuple[Recording, ...] = ()
     several: list[Reported] = []
     if detections_only:
-        chosen = [number for number, event in _all_events(stage) if _between(event, from_s, until_s)]
-        several = simulated_detections(stage, events=chosen, jobs=jobs, progress=progress)
-        _write_arrivals(stage, _rows_of_detections(stage, several), folder / ARRIVALS_FILE)
+        several = simulated_detections(stage, events=list(truth), jobs=jobs, progress=progress)
+        _write_arrivals(stage, _rows_of_detections(truth, several), folder / ARRIVALS_FILE)
     else:
         recordings = _write_sound(stage, folder, from_s=from_s, until_s=until_s, jobs=jobs, progress=progress)
     _write_faults(stage, folder / NODES_FILE)
     detections = sorted(
         (item for some in several for item in some.detections), key=lambda item: (item.arrival_time_ns, item.uid)
     )
-    events = [event for _, event in _all_events(stage) if _between(event, from_s, until_s)]
     made = Scene(
         name=scene.name,
         frame=scene.frame,
@@ -123,13 +126,13 @@ def simulate_dataset(
         weather=WeatherTimeline.constant(stage.reported_weather),
         recordings=recordings,
         detections=tuple(detections),
-        pulse_sets=tuple(_pulse_sets(stage, several)),
-        truth=tuple(_truth(stage, event) for event in events),
+        pulse_sets=tuple(_pulse_sets(truth, several)),
+        truth=tuple(truth.values()),
     )
     dataset = Dataset(name=scene.name, licence="CC0-1.0", source=f"simulated by shotline, seed {seed}", scenes=(made,))
     save_dataset(dataset, folder)
     if picture:
-        draw_scene(stage, events, folder / "overview.png")
+        draw_scene(stage, list(truth.values()), folder / "overview.png")
     return Simulated(dataset, stage, until_s - from_s, len(detections))
 
 
@@ -270,14 +273,6 @@ def _write_faults(stage: Stage, path: Path) -> None:
             )
 
 
-def _all_events(stage: Stage) -> Iterator[tuple[int, StagedEvent]]:
-    return ((number, stage.event(number)) for number in range(stage.n_events))
-
-
-def _between(event: StagedEvent, from_s: float, until_s: float) -> bool:
-    return any(from_s <= item.time_s <= until_s for item in event.discharges)
-
-
 def _truth(stage: Stage, event: StagedEvent) -> TruthEvent:
     times_ns = tuple(stage.scene.start_ns + ns_from_seconds(item.time_s) for item in event.discharges)
     last_s = max(emission.time_s for item in event.discharges for emission in item.emissions)
@@ -302,7 +297,7 @@ def _truth(stage: Stage, event: StagedEvent) -> TruthEvent:
     )
 
 
-def _pulse_sets(stage: Stage, several: Sequence[Reported]) -> Iterator[PulseSet]:
+def _pulse_sets(truth: Mapping[int, TruthEvent], several: Sequence[Reported]) -> Iterator[PulseSet]:
     """Yield, for each round, the first detection of it at each node, unless it is an echo or a bullet's shock."""
     first: dict[tuple[int, int], dict[str, DetectionId]] = {}
     for some in several:
@@ -312,18 +307,17 @@ def _pulse_sets(stage: Stage, several: Sequence[Reported]) -> Iterator[PulseSet]
             group = first.setdefault((int(some.event[row]), int(some.round_index[row])), {})
             group.setdefault(detection.node, detection.uid)
     for (number, round_index), group in sorted(first.items()):
-        event = stage.event(number)
-        if event.kind is ImpulseKind.GUNSHOT:
-            yield PulseSet(event.name, round_index, tuple(group.values()))
+        if truth[number].kind == ImpulseKind.GUNSHOT.value:
+            yield PulseSet(truth[number].event, round_index, tuple(group.values()))
 
 
-def _rows_of_detections(stage: Stage, several: Sequence[Reported]) -> Iterator[_ArrivalRow]:
+def _rows_of_detections(truth: Mapping[int, TruthEvent], several: Sequence[Reported]) -> Iterator[_ArrivalRow]:
     for some in several:
         for detection, event, round_index, kind, excess_s, true_s in zip(
             some.detections, some.event, some.round_index, some.kind, some.excess_s, some.time_s, strict=True
         ):
             if event >= 0:
-                name = stage.event(int(event)).name
+                name = truth[int(event)].event
                 yield (
                     name,
                     int(round_index),
