@@ -95,10 +95,7 @@ def draw_scene(stage: Stage, events: Sequence[TruthEvent], path: Path) -> None:
         if chosen.any():
             ground.plot(*events_m[chosen].T, mark, color=colour, ms=11 if few else 3, label=label, ls="none")
     for event, at in zip(events[:_MOST_LABELS], events_m, strict=False):
-        count = event.rounds
-        text = (
-            event.event if event.kind != ImpulseKind.GUNSHOT.value or count == 1 else f"{event.event}, {count} rounds"
-        )
+        text = event.event if event.rounds < 2 else f"{event.event}, {event.rounds} rounds"
         ground.annotate(text, at, xytext=(5, -10), textcoords="offset points", fontsize=7, color="tab:red")
     ground.set(
         title=f"{scene.name}: {len(stage.nodes)} nodes, {len(events)} events",
