@@ -57,11 +57,17 @@ format: setup ## put code into shape
 	$(RUN) ruff check --fix .
 	$(RUN) ruff format .
 
-bench: setup ## every benchmark, in full, into benchmarks/results; needs ../shared/data; an hour is not unusual
+bench: setup ## every benchmark, in full, into benchmarks/results; needs ../shared/data; two hours are not unusual
 	$(RUN) python benchmarks/locate_speed.py
 	$(RUN) python benchmarks/throughput.py
 	$(RUN) python benchmarks/node_onsets.py
 	$(RUN) python benchmarks/pittsburgh.py
+	$(RUN) pip install --quiet --editable '.[bench]'
+	$(RUN) python benchmarks/simulator_sources.py
+	$(RUN) python benchmarks/simulator_checks.py
+	$(RUN) python benchmarks/simulator_speed.py
+	$(RUN) python benchmarks/realism.py
+	$(RUN) python benchmarks/coverage.py
 	$(RUN) python benchmarks/readme_figures.py
 
 clean: ## the environment and everything that tools left

@@ -2,9 +2,9 @@
 
     python benchmarks/simulator_speed.py [--jobs 2] [--seconds 60] [--repeats 1] [--shots 300] [--scenes suburb ...]
 
-Node-seconds a second: each shipped scene at 48 kHz through `simulate_dataset`, by the wall's clock, FLAC files and truth
-included, with so many processes and with one; scenes with fewer than two reflections also with two. The processes are
-started once, before. What the runs of one seed wrote is compared by sha256: sound, dataset.toml and tables.
+Node-seconds a second: each shipped scene at 48 kHz through `simulate_dataset`, by the clock on the wall, files and
+truth included, with so many processes and with one; scenes with fewer than two reflections also with two. The processes
+are started once, before. What the runs of one seed wrote is compared by sha256: sound, dataset.toml and tables.
 
 Shots a second without sound: some hundred pistols and rifles at random places among the nodes, 8 s apart, one process,
 without the time to build the stage. Writes OUT.json and OUT.md. The exit code is 1 when files differ.

@@ -32,14 +32,10 @@ _Real = NDArray[np.float64]
 
 _LEAST_SIGMA_M = 0.05
 """What a dataset says of a survey without error."""
-_TERRAIN_STEP_M = 20.0
-_MOST_TRIES = 1_000
 _ROAD_MIN_M = 3.0
-_MOST_TAILS = 8
 _SAME_PLACE_M = 1.0
 _TURBULENCE_M = 5.0
 """Correlation length of the refractive index outdoors, 1 to 10 m."""
-_BULLET_RANGE_M = 1_500.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -220,8 +216,9 @@ def set_stage(scene: SceneFile, *, seed: int) -> Stage:
     )
     named = [shots(scene, item, city, medium, seed=seed) for item in scene.shots]
     named += [bang(item, city, seed=seed) for item in scene.bangs]
-    places = [event.discharges[0].position_m for event in named]
-    city.require_outside(np.array(places).reshape(-1, 3), [f"event '{event.name}'" for event in named])
+    fired = [(f"event '{event.name}'", item.position_m) for event in named for item in event.discharges]
+    places = [place for _, place in fired]
+    city.require_outside(np.array(places).reshape(-1, 3), [name for name, _ in fired])
     scatter = tuple((table, scatter_count(scene, table, seed=seed)) for table in scene.scatter)
     flat = [place[:2] for place in [*nodes_m.tolist(), *places]]
     flat += [corner for it in scene.scatter for corner in ((it.west_m, it.south_m), (it.east_m, it.north_m))]
