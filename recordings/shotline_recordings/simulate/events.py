@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shotline.domain import ImpulseKind
 from shotline.errors import InputError
@@ -19,7 +21,17 @@ from shotline_recordings.simulate.gains import Medium
 from shotline_recordings.simulate.streams import Stream, stream
 from shotline_recordings.simulate.weapons import Weapon, weapon
 
-__all__ = ["Discharge", "StagedEvent", "bang", "placed", "scatter_count", "scattered", "shots"]
+__all__ = [
+    "Discharge",
+    "StagedEvent",
+    "bang",
+    "placed",
+    "scatter_count",
+    "scatter_shares",
+    "scattered",
+    "shots",
+    "span_s",
+]
 
 _MOST_TRIES = 1_000
 _BULLET_RANGE_M = 1_500.0
@@ -173,7 +185,7 @@ def scatter_count(scene: SceneFile, table: ScatterTable, *, seed: int) -> int:
     for kind in table.kinds:
         if kind not in BANG_KINDS:
             weapon(kind)  # says which are near when there is none
-    from_s, until_s = _span_s(scene, table)
+    from_s, until_s = span_s(scene, table)
     if not from_s < until_s <= scene.duration_s:
         raise InputError(
             f"scatter '{table.event}' is from {from_s:g} to {until_s:g} s, in a scene of {scene.duration_s:g} s"
@@ -189,8 +201,21 @@ def scatter_count(scene: SceneFile, table: ScatterTable, *, seed: int) -> int:
     return count
 
 
-def _span_s(scene: SceneFile, table: ScatterTable) -> tuple[float, float]:
+def span_s(scene: SceneFile, table: ScatterTable) -> tuple[float, float]:
+    """Return from when to when the events of a table begin."""
     return table.from_s, scene.duration_s if table.until_s is None else table.until_s
+
+
+@lru_cache(maxsize=16)
+def _shares(event: str, count: int, evenly: bool, seed: int) -> NDArray[np.float64]:
+    if evenly:
+        return np.arange(count, dtype=np.float64) / count
+    return stream(seed, Stream.SCATTER, event, "times").random(count)
+
+
+def scatter_shares(table: ScatterTable, count: int, *, seed: int) -> NDArray[np.float64]:
+    """Return when the events of a table begin, as shares of its span; shape (count,)."""
+    return _shares(table.event, count, table.apart_s > 0.0, seed)
 
 
 def scattered(
@@ -199,9 +224,8 @@ def scattered(
     """Draw one of ``count`` events on open ground."""
     rng = stream(seed, Stream.SCATTER, table.event, number)
     name = f"{table.event}-{number}"
-    from_s, until_s = _span_s(scene, table)
-    share = number / count if table.apart_s else rng.random()
-    time_s = from_s + float(share) * (until_s - from_s)
+    from_s, until_s = span_s(scene, table)
+    time_s = from_s + float(scatter_shares(table, count, seed=seed)[number]) * (until_s - from_s)
     at = _open_ground(table, city, rng)
     kind = table.kinds[int(rng.integers(len(table.kinds)))]
     azimuth_deg = float(rng.uniform(0.0, 360.0))

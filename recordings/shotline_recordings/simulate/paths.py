@@ -31,6 +31,8 @@ _Int = NDArray[np.intp]
 
 _MOST_DETOURS = 5
 _MOST_BUILDINGS = 40
+_EASY_OVER_M = 0.5
+"""Where the way over costs no more than this, none round corners is louder, and none is looked for."""
 _MOST_ROUND_M = 40.0
 """A way round that is longer by more is no louder than what scattering leaves of the way over."""
 _NEAREST_M = 0.1
@@ -252,7 +254,9 @@ class PathFinder:
         hidden = np.flatnonzero(blocked) if self.settings.diffraction else np.zeros(0, dtype=np.intp)
         over = self._over(starts[hidden], self.nodes_m[hidden])
         for index, way in zip(hidden.tolist(), over, strict=True):
-            ways[index] += [way, *self._around(source_m, self.nodes_m[index])]
+            ways[index].append(way)
+            if way.detour_m > _EASY_OVER_M:
+                ways[index] += self._around(source_m, self.nodes_m[index])
         for index, way in self._reflected(source_m):
             ways[index].append(way)
         return self._measured(source_m, ways)

@@ -105,7 +105,7 @@ def simulate_dataset(
     folder.mkdir(parents=True, exist_ok=True)
     truth = {
         number: _truth(stage, event)
-        for number, event in ((number, stage.event(number)) for number in range(stage.n_events))
+        for number, event in ((number, stage.event(number)) for number in stage.events_between(from_s, until_s))
         if any(from_s <= item.time_s <= until_s for item in event.discharges)
     }
     recordings: tuple[Recording, ...] = ()
@@ -301,7 +301,8 @@ def _pulse_sets(truth: Mapping[int, TruthEvent], several: Sequence[Reported]) ->
     """Yield, for each round, the first detection of it at each node, unless it is an echo or a bullet's shock."""
     first: dict[tuple[int, int], dict[str, DetectionId]] = {}
     for some in several:
-        rows = np.flatnonzero((some.event >= 0) & (np.abs(some.excess_s) <= _SET_WITHIN_S))
+        muzzle = (some.event >= 0) & (some.kind != PathKind.SHOCK)
+        rows = np.flatnonzero(muzzle & (np.abs(some.excess_s) <= _SET_WITHIN_S))
         for row in rows.tolist():
             detection = some.detections[row]
             group = first.setdefault((int(some.event[row]), int(some.round_index[row])), {})

@@ -140,7 +140,8 @@ class _Recorder:
         )
         self.pressure_pa = noise.pressure_pa(self.samples, sample_rate_hz=self.rate_hz, response=self._heard)
         arrivals = []
-        for number in range(self.stage.n_events):
+        reach_s = self.stage.farthest_m / 250.0 + _LONGEST_TAIL_S
+        for number in self.stage.events_between(self.first_s - reach_s, self.until_s):
             event = self.stage.event(number)
             for round_index, discharge in enumerate(event.discharges):
                 if not self._may_be_heard(discharge):

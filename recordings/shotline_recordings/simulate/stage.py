@@ -16,7 +16,16 @@ from shotline.propagation import GROUND_FLOW_RESISTIVITY_PA_S_PER_M2, EffectiveP
 from shotline_recordings.scene import NodeTable, ScatterTable, SceneFile
 from shotline_recordings.simulate.city import City
 from shotline_recordings.simulate.clocks import NodeClock, draw_clock
-from shotline_recordings.simulate.events import StagedEvent, bang, placed, scatter_count, scattered, shots
+from shotline_recordings.simulate.events import (
+    StagedEvent,
+    bang,
+    placed,
+    scatter_count,
+    scatter_shares,
+    scattered,
+    shots,
+    span_s,
+)
 from shotline_recordings.simulate.gains import Medium
 from shotline_recordings.simulate.microphone import MICROPHONES, AutomaticGain, Microphone
 from shotline_recordings.simulate.noise import NoiseModel, RecordedNoise
@@ -33,6 +42,8 @@ _Real = NDArray[np.float64]
 _LEAST_SIGMA_M = 0.05
 """What a dataset says of a survey without error."""
 _ROAD_MIN_M = 3.0
+_LONGEST_EVENT_S = 60.0
+"""Of anything that is scattered: a string of crackers, a flash of lightning."""
 _SAME_PLACE_M = 1.0
 _TURBULENCE_M = 5.0
 """Correlation length of the refractive index outdoors, 1 to 10 m."""
@@ -135,6 +146,19 @@ class Stage:
         scatter_m2 = math.sqrt(math.pi) * self.scene.paths.turbulence * _TURBULENCE_M * length_m
         result: _Real = np.sqrt(scatter_m2) / self.medium.profile.speed_of_sound_mps
         return result
+
+    def events_between(self, from_s: float, until_s: float) -> list[int]:
+        """Return the events that may sound at their source between two instants: of scattered ones, those near them."""
+        found = list(range(len(self.named)))
+        first = len(self.named)
+        for table, count in self.scatter:
+            begin_s, end_s = span_s(self.scene, table)
+            share = scatter_shares(table, count, seed=self.seed)
+            times_s = begin_s + share * (end_s - begin_s)
+            near = (times_s <= until_s) & (times_s >= from_s - _LONGEST_EVENT_S)
+            found += (first + np.flatnonzero(near)).tolist()
+            first += count
+        return found
 
     def finder(self, nodes: Sequence[StagedNode]) -> PathFinder:
         """Return a finder of the paths to some of the nodes."""
