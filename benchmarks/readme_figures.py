@@ -71,7 +71,7 @@ def _report(document: dict[str, Any]) -> Report:
 
 
 def _speed(results: Path) -> str:
-    lines = [*_throughput(results), *_locating(results), *_onsets(results)]
+    lines = [*_throughput(results), *_locating(results), *_onsets(results), *_simulator(results)]
     return "\n".join(["| speed and hearing | | file |", "|---|---:|---|", *lines]) + "\n" if lines else ""
 
 
@@ -104,6 +104,16 @@ def _onsets(results: Path) -> Iterator[str]:
     what = "pulses of the vendor's sensors that our node hears, within 20 ms"
     yield f"| {what} | {100 * share:.1f} % of {heard['pulses']} | {where} |"
     yield f"| seconds of sound a second, one node on one core | {heard['real_time_factor']:.0f} | {where} |"
+
+
+def _simulator(results: Path) -> Iterator[str]:
+    if (document := _read(results / "simulator_speed.json")) is None:
+        return
+    where, rows = _link("simulator_speed.json", document), document["sound"]
+    slowest = min(rows, key=lambda row: row["node_seconds_per_s"])
+    fastest = max(rows, key=lambda row: row["node_seconds_per_s"])
+    span = f"{slowest['node_seconds_per_s']:.0f} to {fastest['node_seconds_per_s']:.0f}"
+    yield f"| seconds of 48 kHz sound of one node simulated a second, two cores, by scene | {span} | {where} |"
 
 
 def _link(name: str, document: dict[str, Any]) -> str:

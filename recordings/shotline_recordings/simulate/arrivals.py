@@ -2,7 +2,7 @@
 
 Of each path the energy and the peak inside the node's band are worked out at a few frequencies. Then, node by node and
 in the order of time, the rules of `shotline.onsets` decide which arrivals are onsets: a step of energy, enough of a
-peak over the noise, the refractory rule. Hundreds of times faster than sound; how well the two agree is tested.
+peak over the noise, the refractory rule. Tens of times faster than sound; how well the two agree is tested.
 """
 
 from __future__ import annotations
