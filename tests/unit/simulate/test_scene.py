@@ -99,7 +99,7 @@ def test_scenes_show_what_their_names_say() -> None:
         ("lat_deg = 40.4406", "lat_deg = 140.4406", "origin", "latitude 140.4406 is outside"),
         ("x_m = 160.0\ny_m = 88.0", "x_m = 150.0\ny_m = 70.0\nz_m = 7.5", "", "'door' is inside a microphone"),
         ("blocks = [8, 8]", "blocks = [8]", "city.grid.blocks", "at least 2 items"),
-        ("reflection_order = 2", "reflection_order = 4", "paths.reflection_order", "less than or equal to 3"),
+        ("reflection_order = 1", "reflection_order = 4", "paths.reflection_order", "less than or equal to 3"),
     ],
 )
 def test_mistakes_in_a_scene_are_named(tmp_path: Path, old: str, new: str, field: str, words: str) -> None:
