@@ -214,6 +214,8 @@ class _Ears:
         self.paths = Paths.together(several)
         self.frequency_hz, self.weight = _weights(tuple(node.microphone for node in stage.nodes), rate_hz)
         self.node = np.repeat(np.arange(len(several)), [len(paths) for paths in several])
+        self.nodes_m = np.array([node.position_m for node in stage.nodes])
+        self.straight_s = np.array([paths.straight_s for paths in several])
 
     def pulses(self, waveform: Waveform, magnitudes: _Real) -> _Heard:
         """Return the pulses of all paths; ``magnitudes`` is what the paths do, shape (n_paths, n_frequencies)."""
@@ -221,75 +223,80 @@ class _Ears:
         distance_m = np.maximum(paths.length_m, 0.1)
         source = waveform.spectrum_pa_m_s(self.frequency_hz, distance_m=distance_m, direction=paths.departure)
         power = (np.abs(source) * magnitudes) ** 2 * self.weight[self.node]
-        energy, width_hz = power.sum(axis=1), self.frequency_hz[0]
+        energy_pa2_s, peak_pa, rise_s = self._figures(power)
         early_s = waveform.early_s(distance_m, paths.departure) if isinstance(waveform, MuzzleBlast) else 0.0
-        straight_s = np.array([item.straight_s for item in self.several])
-        # Both sides of the spectrum: twice the sums.
         return _Heard(
             node=self.node,
             delay_s=paths.delay_s - early_s,
             scatter_s=self.stage.turbulent_sigma_s(paths.length_m),
-            energy_pa2_s=2.0 * width_hz * energy,
-            peak_pa=_PEAK_SHARE * 2.0 * width_hz * np.sqrt(power).sum(axis=1),
-            rise_s=_RISE_PER_PERIOD * energy / np.maximum(power @ self.frequency_hz, 1e-300),
+            energy_pa2_s=energy_pa2_s,
+            peak_pa=peak_pa,
+            rise_s=rise_s,
             kind=paths.kind,
-            straight_s=straight_s[self.node],
+            straight_s=self.straight_s[self.node],
         )
 
     def shocks(self, flight: Flight) -> _Heard:
         """Return the N-waves of a bullet, where nothing is in the way of them."""
-        nodes_m = np.array([node.position_m for node in self.stage.nodes])
-        made = flight.shocks(nodes_m)
+        made = flight.shocks(self.nodes_m)
         node = np.flatnonzero(made.heard)
-        node = node[~self.stage.city.blocked(made.emission_enu_m[node], nodes_m[node])]
-        weather = self.stage.medium.weather
-        loss_db = made.path_length_m[node, None] * absorption_db_per_m(
-            self.frequency_hz, temperature_c=weather.temperature_c, humidity_percent=weather.humidity_percent
-        )
+        node = node[~self.stage.city.blocked(made.emission_enu_m[node], self.nodes_m[node])]
         source = np.abs(made.spectrum_pa_s(self.frequency_hz)[node])
-        power = source**2 * 10.0 ** (-loss_db / 10.0) * self.weight[node]
-        energy, width_hz = power.sum(axis=1), self.frequency_hz[0]
-        straight_s = np.array([item.straight_s for item in self.several])
+        power = source**2 * self._air(made.path_length_m[node]) * self.weight[node]
+        energy_pa2_s, peak_pa, rise_s = self._figures(power)
         return _Heard(
             node=node,
             delay_s=made.arrival_time_s[node],
             scatter_s=np.zeros(len(node)),
-            energy_pa2_s=2.0 * width_hz * energy,
-            peak_pa=_PEAK_SHARE * 2.0 * width_hz * np.sqrt(power).sum(axis=1),
-            rise_s=_RISE_PER_PERIOD * energy / np.maximum(power @ self.frequency_hz, 1e-300),
+            energy_pa2_s=energy_pa2_s,
+            peak_pa=peak_pa,
+            rise_s=rise_s,
             kind=np.full(len(node), int(PathKind.SHOCK)),
-            straight_s=straight_s[node],
+            straight_s=self.straight_s[node],
         )
 
     def tails(self, emission: Emission, share: float) -> _Heard:
         """Return the diffuse tails as packets of energy: they hide what comes later, or are all that is found."""
-        weather = self.stage.medium.weather
         straight_m = np.maximum(np.array([paths.straight_m for paths in self.several]), 1.0)
-        straight_s = np.array([paths.straight_s for paths in self.several])
-        nodes_m = np.array([node.position_m for node in self.stage.nodes])
-        direction = (nodes_m - np.array(emission.position_m)) / straight_m[:, None]
+        direction = (self.nodes_m - np.array(emission.position_m)) / straight_m[:, None]
         source = emission.waveform.spectrum_pa_m_s(self.frequency_hz, distance_m=straight_m, direction=direction)
-        loss_db = straight_m[:, None] * absorption_db_per_m(
-            self.frequency_hz, temperature_c=weather.temperature_c, humidity_percent=weather.humidity_percent
-        )
-        power = (np.abs(source) / straight_m[:, None]) ** 2 * 10.0 ** (-loss_db / 10.0) * self.weight
-        energy = 2.0 * self.frequency_hz[0] * power.sum(axis=1)
+        power = (np.abs(source) / straight_m[:, None]) ** 2 * self._air(straight_m) * self.weight
+        energy_pa2_s, _, rise_s = self._figures(power)
         parts = np.zeros((len(self.several), len(_PACKET_EDGES_S) - 1))
         for table in self.stage.scene.paths.tails:
             parts += [tail_energy_between(table, _PACKET_EDGES_S, length) for length in straight_m.tolist()]
-        packets = share * energy[:, None] * parts
-        rise_s = _RISE_PER_PERIOD * power.sum(axis=1) / np.maximum(power @ self.frequency_hz, 1e-300)
+        packets = share * energy_pa2_s[:, None] * parts
         shape, begin_s = packets.shape, _PACKET_EDGES_S[:-1]
         return _Heard(
             node=np.repeat(np.arange(shape[0]), shape[1]),
-            delay_s=(straight_s[:, None] + begin_s).ravel(),
+            delay_s=(self.straight_s[:, None] + begin_s).ravel(),
             scatter_s=np.zeros(packets.size),
             energy_pa2_s=packets.ravel(),
             peak_pa=(_TAIL_PEAK_RMS * np.sqrt(packets / np.diff(_PACKET_EDGES_S))).ravel(),
             rise_s=np.repeat(rise_s, shape[1]),
             kind=np.tile(np.where(begin_s < _TAIL_BEGINS_S, _TAIL_KIND, _LATE_TAIL_KIND), shape[0]),
-            straight_s=np.repeat(straight_s, shape[1]),
+            straight_s=np.repeat(self.straight_s, shape[1]),
         )
+
+    def _air(self, length_m: _Real) -> _Real:
+        """Return what is left of the power after so much air, shape (n, n_frequencies)."""
+        medium = self.stage.medium
+        if not medium.absorption:
+            return np.ones((len(length_m), len(self.frequency_hz)))
+        loss_db = length_m[:, None] * absorption_db_per_m(
+            self.frequency_hz,
+            temperature_c=medium.weather.temperature_c,
+            humidity_percent=medium.weather.humidity_percent,
+        )
+        result: _Real = 10.0 ** (-loss_db / 10.0)
+        return result
+
+    def _figures(self, power: _Real) -> tuple[_Real, _Real, _Real]:
+        """Return energy in Pa² s, peak in Pa and rise time in s of spectra of power, shape (n, n_frequencies)."""
+        # Both sides of the spectrum: twice the sums.
+        width_hz, total = 2.0 * self.frequency_hz[0], power.sum(axis=1)
+        rise_s = _RISE_PER_PERIOD * total / np.maximum(power @ self.frequency_hz, 1e-300)
+        return width_hz * total, _PEAK_SHARE * width_hz * np.sqrt(power).sum(axis=1), rise_s
 
 
 @lru_cache(maxsize=4)
