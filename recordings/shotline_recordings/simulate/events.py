@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -58,6 +60,13 @@ class Discharge:
     position_m: tuple[float, float, float]
     emissions: tuple[Emission, ...]
     flight: Flight | None = None
+
+    def over_by_s(self, place_m: Sequence[float] | NDArray[np.float64], *, slowest_mps: float) -> float:
+        """Return when its last sound has reached a place, by a straight line at no less than some speed.
+
+        Pieces of thunder lie kilometres apart: the last to be given off need not be the last to arrive.
+        """
+        return max(item.time_s + math.dist(item.position_m, place_m) / slowest_mps for item in self.emissions)
 
     def tail_share(self, number: int) -> float:
         """Return for how many emissions the diffuse tail of this one stands: of many, a few have one for all."""

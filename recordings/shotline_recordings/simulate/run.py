@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -275,10 +274,11 @@ def _write_faults(stage: Stage, path: Path) -> None:
 
 def _truth(stage: Stage, event: StagedEvent) -> TruthEvent:
     times_ns = tuple(stage.scene.start_ns + ns_from_seconds(item.time_s) for item in event.discharges)
-    last_s = max(emission.time_s for item in event.discharges for emission in item.emissions)
     x_m, y_m, z_m = event.discharges[0].position_m
-    farthest_m = max(math.dist((x_m, y_m, z_m), node.position_m) for node in stage.nodes)
-    travel_s = farthest_m / (0.9 * stage.medium.profile.speed_of_sound_mps)
+    slowest_mps = 0.9 * stage.medium.profile.speed_of_sound_mps
+    last_s = max(
+        item.over_by_s(node.position_m, slowest_mps=slowest_mps) for item in event.discharges for node in stage.nodes
+    )
     gunshot = event.kind is ImpulseKind.GUNSHOT
     return TruthEvent(
         event=event.name,
@@ -290,7 +290,7 @@ def _truth(stage: Stage, event: StagedEvent) -> TruthEvent:
         shot_times_ns=times_ns,
         window_ns=(
             times_ns[0] - NS_PER_S // 2,
-            stage.scene.start_ns + ns_from_seconds(last_s + travel_s + 1.0),
+            stage.scene.start_ns + ns_from_seconds(last_s + 1.0),
         ),
         kind=event.kind.value,
         label=event.label,

@@ -45,6 +45,8 @@ _TAIL_REFERENCE_M = 100.0
 _STRAIGHT_FALLS_DB = 20.0 * math.log10(2.0)
 _LATEST_START_S = 0.05
 _LONGEST_TAIL_S = 3.0
+_SLOWEST_MPS = 250.0
+"""Slower than sound ever is against any wind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class _Recorder:
         )
         self.pressure_pa = noise.pressure_pa(self.samples, sample_rate_hz=self.rate_hz, response=self._heard)
         arrivals = []
-        reach_s = self.stage.farthest_m / 250.0 + _LONGEST_TAIL_S
+        reach_s = self.stage.farthest_m / _SLOWEST_MPS + _LONGEST_TAIL_S
         for number in self.stage.events_between(self.first_s - reach_s, self.until_s):
             event = self.stage.event(number)
             for round_index, discharge in enumerate(event.discharges):
@@ -162,10 +164,9 @@ class _Recorder:
 
     def _may_be_heard(self, discharge: Discharge) -> bool:
         """Return whether any of it can be inside the recording."""
-        reach_s = math.dist(discharge.position_m, self.node.position_m) / 250.0
-        latest_s = max(item.time_s for item in discharge.emissions)
-        extra_s = self.stage.scene.paths.longest_extra_m / 250.0 + _LONGEST_TAIL_S + 2.0
-        return discharge.time_s < self.until_s and latest_s + reach_s + extra_s > self.first_s
+        latest_s = discharge.over_by_s(self.node.position_m, slowest_mps=_SLOWEST_MPS)
+        extra_s = self.stage.scene.paths.longest_extra_m / _SLOWEST_MPS + _LONGEST_TAIL_S + 2.0
+        return discharge.time_s < self.until_s and latest_s + extra_s > self.first_s
 
     def _add_discharge(self, event: str, round_index: int, discharge: Discharge) -> list[TrueArrival]:
         rng = stream(self.stage.seed, Stream.PATH, self.node.id, event, round_index)

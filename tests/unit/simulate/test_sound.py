@@ -207,6 +207,19 @@ def test_an_excerpt_is_the_sound_of_its_part() -> None:
     assert crossing_s(part) == pytest.approx(arrival.time_s, abs=3.0 / RATE_HZ)
 
 
+def test_an_excerpt_has_the_thunder_that_is_still_rolling() -> None:
+    """A flash half a kilometre away: its foot is heard after 2 s, pieces kilometres up and aside long after."""
+    flash = {"event": "storm", "x_m": -500.0, "y_m": 0.0, "time_s": 0.0, "kind": "thunder"}
+    made = stage(shots=[], bangs=[flash], paths=DULL | {"ground": False}, duration_s=40.0, sample_rate_hz=8_000)
+    (discharge,) = made.named[0].discharges
+    speed_mps = made.medium.profile.speed_of_sound_mps
+    last_s = discharge.over_by_s(made.nodes[0].position_m, slowest_mps=speed_mps)
+    foot_s = math.dist(discharge.position_m, made.nodes[0].position_m) / speed_mps
+    assert last_s > foot_s + 10.0
+    late = pascal(node_sound(made, 0, from_s=last_s - 1.0, until_s=last_s + 1.0))
+    assert np.abs(late).max() > 1e-3
+
+
 def test_the_energy_of_a_tail_is_what_its_table_says() -> None:
     table = TailTable(level_db=-12.0, falls_db=9.0, decay_s=1.2, build_up_s=0.03)
     edges = np.linspace(0.0, 4.0, 4_001)
