@@ -53,12 +53,17 @@ class Weather:
         Direction the wind blows *from*, degrees clockwise from north, as in a METAR.
     humidity_percent : float
         Relative humidity; matters to absorption only.
+    temperature_sigma_c, wind_sigma_mps : float | None
+        1-sigma error of temperature, and of each horizontal component of the wind, as they hold for the whole path of
+        the sound; None when the source does not say, and the user of the weather assumes what is usual.
     """
 
     temperature_c: float = 15.0
     wind_speed_mps: float = 0.0
     wind_from_deg: float = 0.0
     humidity_percent: float = 60.0
+    temperature_sigma_c: float | None = None
+    wind_sigma_mps: float | None = None
 
     def __post_init__(self) -> None:
         speed_of_sound_mps(self.temperature_c)
@@ -68,6 +73,9 @@ class Weather:
             raise InputError(f"wind direction {self.wind_from_deg} is not a number of degrees from north")
         if not 0.0 <= self.humidity_percent <= 100.0:
             raise InputError(f"relative humidity {self.humidity_percent:g} % is outside 0 to 100")
+        for what, sigma in (("temperature", self.temperature_sigma_c), ("wind", self.wind_sigma_mps)):
+            if sigma is not None and not 0.0 <= sigma < math.inf:
+                raise InputError(f"1-sigma error of the {what}, {sigma}, is not a number from 0 up")
 
     @property
     def speed_of_sound_mps(self) -> float:

@@ -21,10 +21,12 @@ __all__ = [
     "Incident",
     "IncidentState",
     "Location",
+    "LostHypothesis",
     "NoLocation",
     "NoLocationReason",
     "Root",
     "Shot",
+    "Silence",
     "Site",
 ]
 
@@ -148,11 +150,20 @@ class Ellipse:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """One physical solution of a minimal set: a place and an instant that explain every arrival given."""
+    """One solution: a place and an instant that explain the arrivals.
+
+    Parameters
+    ----------
+    x_m, y_m : float
+    origin_time_ns : int
+    weight : float
+        Posterior probability of this solution against the others.
+    """
 
     x_m: float
     y_m: float
     origin_time_ns: int
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +192,16 @@ class Location:
     verdicts : tuple[ArrivalVerdict, ...]
         Every arrival given, used or not, in time order.
     alternatives : tuple[Root, ...]
-        Other solutions that the arrivals do not rule out.
+        Other solutions that the arrivals do not rule out, with their weights.
+    weight : float
+        Posterior probability of this solution against the alternatives.
+    ellipse50, ellipse90 : Ellipse | None
+        As ``ellipse95``, smaller; None only where nobody computed them.
+    region95 : tuple of rings, each a tuple of (x_m, y_m)
+        Where the truth is with probability 95 % when an ellipse does not say it well: outside the array, or with two
+        solutions. Closed rings, first point not repeated; empty when the ellipse says it.
+    z_sigma_m : float | None
+        1-sigma of the height, where it was solved for.
     """
 
     x_m: float
@@ -197,6 +217,11 @@ class Location:
     rms_residual_s: float
     verdicts: tuple[ArrivalVerdict, ...]
     alternatives: tuple[Root, ...] = ()
+    weight: float = 1.0
+    ellipse50: Ellipse | None = None
+    ellipse90: Ellipse | None = None
+    region95: tuple[tuple[tuple[float, float], ...], ...] = ()
+    z_sigma_m: float | None = None
 
 
 class NoLocationReason(StrEnum):
@@ -223,11 +248,72 @@ class NoLocation:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """A node that was listening when the sound passed and reported nothing.
+
+    Parameters
+    ----------
+    node : str
+    distance_m : float
+    probability : float
+        That it would have reported this shot.
+    """
+
+    node: str
+    distance_m: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class LostHypothesis:
+    """Another place and instant that was considered for some of the same arrivals, and why it lost.
+
+    Parameters
+    ----------
+    x_m, y_m : float
+    origin_time_ns : int
+    nodes : int
+        Nodes whose arrivals it would have explained.
+    log_evidence : float
+        Log odds against unrelated impulses, natural logarithm; the shot's own is `Shot.log_evidence`.
+    reason : str
+    """
+
+    x_m: float
+    y_m: float
+    origin_time_ns: int
+    nodes: int
+    log_evidence: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Shot:
-    """One located discharge, with its evidence inside ``location``."""
+    """One located discharge, with its evidence.
+
+    Parameters
+    ----------
+    location : Location
+        Its verdicts are about the arrivals that association gave to this shot.
+    probability : float
+        That this was a gunshot.
+    log_evidence : float | None
+        Log odds, natural logarithm, that one sound rather than unrelated impulses made these arrivals and silences;
+        None where nobody associated.
+    passed_over : tuple[ArrivalVerdict, ...]
+        Arrivals near this shot's predictions that were not given to it, with residual and reason.
+    silent : tuple[Silence, ...]
+        Nodes that should have heard and did not, likeliest first.
+    lost : tuple[LostHypothesis, ...]
+        Hypotheses considered for the same arrivals, best first, and why they lost.
+    """
 
     location: Location
     probability: float
+    log_evidence: float | None = None
+    passed_over: tuple[ArrivalVerdict, ...] = ()
+    silent: tuple[Silence, ...] = ()
+    lost: tuple[LostHypothesis, ...] = ()
 
 
 class IncidentState(StrEnum):
