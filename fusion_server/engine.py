@@ -6,11 +6,12 @@ thinks at fixed ticks of event time, so that how often it is called changes noth
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
+
+import numpy as np
 
 from fusion_server.associate import AssociateSettings, Associator, Hypothesis
 from fusion_server.incidents import IncidentSettings, belongs, gunshot_probability, incident_id, make_incident
@@ -18,12 +19,18 @@ from fusion_server.listening import Listening
 from fusion_server.locate import LocateSettings, locate
 from fusion_server.registry import Registry
 from shotline.atmosphere import WeatherTimeline
-from shotline.domain import ClockState, DetectionId, Incident, IncidentState, Location, Shot
+from shotline.domain import Arrival, ClockState, DetectionId, Incident, IncidentState, Location, Shot
 from shotline.messages import Detection
 from shotline.records import IncidentRecord
-from shotline.units import ns_from_seconds
+from shotline.units import ns_from_seconds, seconds_from_ns
 
 __all__ = ["Disposition", "FusionEngine", "FusionSettings"]
+
+
+_LAST_LOOK_S = 1.0
+"""So long before an arrival is too old to start a shot, its surroundings are looked at for the last time."""
+_TIDY_FROM = 1000
+"""Detections remembered before those too old to matter are forgotten."""
 
 
 class Disposition(StrEnum):
@@ -98,6 +105,7 @@ class _TrackedIncident:
 @dataclass(slots=True, eq=False)
 class _TrackedShot:
     uids: frozenset[DetectionId]
+    arrivals: tuple[Arrival, ...]
     shot: Shot
     log_evidence: float
     first_arrival_ns: int
@@ -133,7 +141,11 @@ class FusionEngine:
         self._horizon_ns = ns_from_seconds(longest_path_s + self._settings.lateness_s)
         self._context_ns = ns_from_seconds(self._settings.associate.clutter_window_s)
         self._tick_ns = ns_from_seconds(self._settings.tick_s)
-        window_s = 2.0 * (longest_path_s + self._settings.lateness_s) + self._settings.associate.clutter_window_s
+        window_s = longest_path_s + self._settings.lateness_s
+        recheck_s = (*self._settings.recheck_s, window_s - _LAST_LOOK_S)
+        self._recheck_ns = tuple(map(ns_from_seconds, recheck_s))
+        self._sites_m = np.array([(site.x_m, site.y_m) for site in registry]).reshape(-1, 2)
+        self._names = tuple(site.node for site in registry)
         self._listening = Listening([site.node for site in registry], assume=assume_listening)
         self._associator = (
             Associator(registry, self._settings.associate, window_s=window_s, listening=self._listening)
@@ -141,6 +153,7 @@ class FusionEngine:
             else None
         )
         self._seen: dict[DetectionId, int] = {}
+        self._tidy_at = _TIDY_FROM
         self._now_ns: int | None = None
         self._rechecks: list[int] = []
         self._dirty = False
@@ -187,7 +200,11 @@ class FusionEngine:
     def advance_to(self, now_ns: int) -> tuple[Incident, ...]:
         """Move event time forward (an earlier instant changes nothing); return incidents new or revised, in order."""
         told: list[Incident] = []
-        tick = (self._now_ns if self._now_ns is not None else now_ns - self._tick_ns) // self._tick_ns + 1
+        before_ns = self._now_ns
+        if before_ns is None:
+            # Thinking starts with the first sound, however late the first call comes.
+            before_ns = min([now_ns, *self._seen.values()]) - self._tick_ns
+        tick = before_ns // self._tick_ns + 1
         last = now_ns // self._tick_ns
         while tick <= last:
             told += self._look(tick * self._tick_ns)
@@ -215,16 +232,16 @@ class FusionEngine:
             self._plan_rechecks(tick_ns)
         told: list[Incident] = []
         if self._dirty or due:
-            self._dirty = False
             told = self._rethink(tick_ns, full=due)
+            self._dirty = self._associator.is_waiting
         self._retire(tick_ns)
         return told
 
     def _plan_rechecks(self, now_ns: int) -> None:
         """Add full looks after a new arrival, but none close to one that is planned: clutter never stops coming."""
         apart_ns = ns_from_seconds(self._settings.recheck_apart_s)
-        for delay_s in self._settings.recheck_s:
-            wanted_ns = now_ns + ns_from_seconds(delay_s)
+        for delay_ns in self._recheck_ns:
+            wanted_ns = now_ns + delay_ns
             if all(abs(wanted_ns - planned_ns) >= apart_ns for planned_ns in self._rechecks):
                 self._rechecks.append(wanted_ns)
         self._rechecks.sort()
@@ -248,6 +265,8 @@ class FusionEngine:
             known = before[heir[index]] if index in heir else None
             if known is not None and known.uids == _uids(hypothesis):
                 known.log_evidence = hypothesis.log_evidence
+                if full:
+                    known.shot = self._with_reasons(known.shot.location, hypothesis)
                 self._shots.append(known)
             elif (concluded := self._conclude(hypothesis)) is not None:
                 concluded.incident = known.incident if known is not None else None
@@ -265,14 +284,32 @@ class FusionEngine:
         used = [verdict.arrival for verdict in location.verdicts if verdict.used]
         if len(used) < self._settings.associate.min_nodes:
             return None
-        probability = gunshot_probability(
-            used, log_evidence=hypothesis.log_evidence, accepted_at=self._settings.associate.min_log_evidence
-        )
         return _TrackedShot(
             uids=_uids(hypothesis),
-            shot=Shot(location, probability),
+            arrivals=hypothesis.arrivals,
+            shot=self._with_reasons(location, hypothesis),
             log_evidence=hypothesis.log_evidence,
             first_arrival_ns=min(arrival.time_ns for arrival in hypothesis.arrivals),
+        )
+
+    def _with_reasons(self, location: Location, hypothesis: Hypothesis) -> Shot:
+        """Return the shot that a hypothesis of the last solve makes, with its reasons."""
+        assert self._associator is not None
+        reasons = self._associator.reasons(hypothesis)
+        probability = gunshot_probability(
+            [verdict.arrival for verdict in location.verdicts if verdict.used],
+            log_evidence=hypothesis.log_evidence,
+            accepted_at=self._settings.associate.min_log_evidence,
+            location=location,
+            silent=reasons.silent,
+        )
+        return Shot(
+            location,
+            probability,
+            log_evidence=hypothesis.log_evidence,
+            passed_over=reasons.passed_over,
+            silent=reasons.silent,
+            lost=reasons.lost,
         )
 
     def _is_told(self, tracked: _TrackedShot, now_ns: int) -> bool:
@@ -283,13 +320,16 @@ class FusionEngine:
         if now_ns >= fix.origin_time_ns + ns_from_seconds(self._settings.settled_s):
             return True
         speed_mps = self._weather.at(fix.origin_time_ns).speed_of_sound_mps
-        for site in self._registry:
-            travel_s = math.hypot(site.x_m - fix.x_m, site.y_m - fix.y_m) / speed_mps
-            heard_ns = fix.origin_time_ns + ns_from_seconds(travel_s)
-            reported_ns = heard_ns + ns_from_seconds(self._settings.associate.latency_s)
-            if reported_ns > now_ns and self._listening.is_listening(site.node, heard_ns):
-                return False
-        return True
+        heard_s = np.hypot(*(self._sites_m - (fix.x_m, fix.y_m)).T) / speed_mps
+        due_s = heard_s + self._settings.associate.latency_s
+        waiting = np.flatnonzero(
+            (due_s > seconds_from_ns(now_ns - fix.origin_time_ns))
+            & (heard_s <= self._settings.associate.reach_m / speed_mps)
+        )
+        return not any(
+            self._listening.is_listening(self._names[node], fix.origin_time_ns + ns_from_seconds(float(heard_s[node])))
+            for node in waiting
+        )
 
     def _home(self, tracked: _TrackedShot, held: Mapping[str, list[Shot]]) -> _TrackedIncident:
         """Return the incident a shot belongs to: the oldest that is close, its own, or a new one.
@@ -362,9 +402,9 @@ class FusionEngine:
         assert self._associator is not None
         for tracked in self._shots:
             if not self._is_open(tracked, now_ns + self._tick_ns):
-                self._associator.strike(tracked.uids)
+                self._associator.strike(tracked.arrivals)
         too_old_ns = now_ns + self._tick_ns - self._horizon_ns
-        forget_ns = too_old_ns - self._horizon_ns - self._context_ns
+        forget_ns = too_old_ns - self._context_ns - self._tick_ns
         self._listening.forget_before(forget_ns)
         self._associator.age(strike_before_ns=too_old_ns, forget_before_ns=forget_ns)
         gap_ns = ns_from_seconds(self._settings.incidents.gap_s)
@@ -378,8 +418,9 @@ class FusionEngine:
             for tracked in self._shots
             if self._is_open(tracked, now_ns + self._tick_ns) or tracked.incident in self._incidents
         ]
-        if len(self._seen) > 1000:
+        if len(self._seen) > self._tidy_at:
             self._seen = {uid: time_ns for uid, time_ns in self._seen.items() if time_ns >= forget_ns}
+            self._tidy_at = max(_TIDY_FROM, 2 * len(self._seen))
 
 
 def _uids(hypothesis: Hypothesis) -> frozenset[DetectionId]:

@@ -17,11 +17,14 @@ __all__ = [
     "ClockState",
     "DetectionId",
     "Ellipse",
+    "FireMode",
+    "FiringPlace",
     "ImpulseKind",
     "Incident",
     "IncidentState",
     "Location",
     "LostHypothesis",
+    "Movement",
     "NoLocation",
     "NoLocationReason",
     "Root",
@@ -327,6 +330,61 @@ class IncidentState(StrEnum):
     RETRACTED = "retracted"
 
 
+class FireMode(StrEnum):
+    """How the rounds of one place follow each other."""
+
+    SINGLE = "single"
+    SEMI_AUTOMATIC = "semi_automatic"
+    """Each round has a pull of the trigger of its own; also any weapon worked by hand."""
+    AUTOMATIC = "automatic"
+    UNDETERMINED = "undetermined"
+
+
+@dataclass(frozen=True, slots=True)
+class FiringPlace:
+    """One of the places that the rounds of an incident came from.
+
+    Parameters
+    ----------
+    x_m, y_m : float
+    covariance_m2, ellipse95
+        Of that position; see `Location`.
+    rounds : tuple[int, ...]
+        Which of the incident's shots, counted from 0.
+    cadence_rounds_per_min : float | None
+        Median cadence; None for a single round.
+    fire_mode : FireMode
+    """
+
+    x_m: float
+    y_m: float
+    covariance_m2: tuple[tuple[float, float], tuple[float, float]]
+    ellipse95: Ellipse
+    rounds: tuple[int, ...]
+    cadence_rounds_per_min: float | None
+    fire_mode: FireMode
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """A shooter who moved while firing.
+
+    Parameters
+    ----------
+    speed_mps : float
+    speed_sigma_mps : float
+    heading_deg : float
+        Clockwise from north (+y).
+    p_value : float
+        Chance of so clear a movement from rounds of one place.
+    """
+
+    speed_mps: float
+    speed_sigma_mps: float
+    heading_deg: float
+    p_value: float
+
+
 @dataclass(frozen=True, slots=True)
 class Incident:
     """Shots close in place and time, under one id that never changes.
@@ -350,6 +408,20 @@ class Incident:
         Median cadence; None for a single round.
     as_of_ns : int
         Event time at which this revision was concluded.
+    rounds_low, rounds_high : int | None
+        Interval that holds the true number of rounds with probability 90 %; None where nobody computed it.
+    fire_mode : FireMode
+        Of the place with the clearest; `UNDETERMINED` unless its probability is 0.9 or more.
+    fire_mode_probability : float | None
+        Of the likeliest mode, determined or not.
+    places : tuple[FiringPlace, ...]
+        The least number of places that explain the rounds, by first round.
+    places_p_value : float | None
+        Chance of so clear a second place from rounds of one; None with one place.
+    shooters_least : int
+        So many shooters there were at least: nobody could have gone from place to place between the rounds.
+    movement : Movement | None
+        Only where significant, and from one place.
     """
 
     incident_id: str
@@ -365,6 +437,14 @@ class Incident:
     probability: float
     cadence_rounds_per_min: float | None
     as_of_ns: int
+    rounds_low: int | None = None
+    rounds_high: int | None = None
+    fire_mode: FireMode = FireMode.UNDETERMINED
+    fire_mode_probability: float | None = None
+    places: tuple[FiringPlace, ...] = ()
+    places_p_value: float | None = None
+    shooters_least: int = 1
+    movement: Movement | None = None
 
     @property
     def rounds(self) -> int:

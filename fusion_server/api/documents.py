@@ -12,7 +12,7 @@ from fusion_server.history import NodeStatus, Receipt
 from shotline.domain import Site
 from shotline.geodesy import LocalFrame
 from shotline.health import HealthReport
-from shotline.records import ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord
+from shotline.records import ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord, SilenceRecord
 from shotline.timebase import format_utc
 from shotline.units import seconds_from_ns
 
@@ -294,8 +294,14 @@ EXAMPLE_INCIDENT = IncidentRecord(
                     gunshot_probability=0.98,
                 ),
             ),
+            log_evidence=31.4,
+            silent=(SilenceRecord(node="roof-09", distance_m=612.0, probability=0.31),),
         ),
     ),
     notice="Automatic acoustic estimate of a place, with its error. "
     "By itself it is not grounds for a stop, search or arrest.",
+    rounds_low=1,
+    rounds_high=1,
+    fire_mode="single",
+    fire_mode_probability=0.97,
 )

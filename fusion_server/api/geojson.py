@@ -16,7 +16,7 @@ import msgspec
 
 from fusion_server.api.documents import NodeRecord
 from shotline.geodesy import LocalFrame
-from shotline.records import EllipseRecord, IncidentRecord, ShotRecord
+from shotline.records import EllipseRecord, FiringPlaceRecord, IncidentRecord, ShotRecord
 
 __all__ = ["ellipse_ring_m", "incident_features", "incidents_collection", "nodes_collection"]
 
@@ -39,10 +39,15 @@ def nodes_collection(nodes: Iterable[NodeRecord]) -> _Json:
 def incident_features(record: IncidentRecord, nodes: Sequence[NodeRecord], frame: LocalFrame) -> _Json:
     """Return one incident with everything about it: its point, 95 % ellipse, rounds, and nodes with what they heard.
 
-    The property ``role`` of each feature is ``incident``, ``ellipse95``, ``shot`` or ``node``.
+    The property ``role`` of each feature is ``incident``, ``ellipse95``, ``place``, ``shot``, ``region95`` (of a shot)
+    or ``node``.
     """
     features = [_incident_feature(record, frame), _ellipse_feature(record, frame)]
+    features += [_place_feature(place, frame) for place in record.places]
     features += [_shot_feature(index, shot, frame) for index, shot in enumerate(record.shots)]
+    features += [
+        _region_feature(index, ring, frame) for index, shot in enumerate(record.shots) for ring in shot.region95_m
+    ]
     heard = {arrival.node for shot in record.shots for arrival in shot.arrivals}
     used = {arrival.node for shot in record.shots for arrival in shot.arrivals if arrival.used}
     features += [
@@ -88,6 +93,7 @@ def _lon_lat(frame: LocalFrame, x_m: float, y_m: float) -> _Position:
 def _incident_feature(record: IncidentRecord, frame: LocalFrame) -> _Json:
     properties = msgspec.to_builtins(record)
     del properties["shots"]
+    properties.pop("places", None)
     feature = _feature(_point(frame, record.x_m, record.y_m), {"role": "incident", **properties})
     return {"id": record.id, **feature}
 
@@ -100,8 +106,21 @@ def _ellipse_feature(record: IncidentRecord, frame: LocalFrame) -> _Json:
 
 def _shot_feature(index: int, shot: ShotRecord, frame: LocalFrame) -> _Json:
     properties = msgspec.to_builtins(shot)
-    del properties["arrivals"]
+    for evidence in ("arrivals", "passed_over", "silent", "lost", "region95_m"):
+        properties.pop(evidence, None)
     return _feature(_point(frame, shot.x_m, shot.y_m), {"role": "shot", "round": index + 1, **properties})
+
+
+def _place_feature(place: FiringPlaceRecord, frame: LocalFrame) -> _Json:
+    return _feature(_point(frame, place.x_m, place.y_m), {"role": "place", **msgspec.to_builtins(place)})
+
+
+def _region_feature(index: int, ring_m: Sequence[_Position], frame: LocalFrame) -> _Json:
+    """Return one ring as a polygon; rings of the record run either way and are not closed, those of GeoJSON are."""
+    area = sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*ring_m, ring_m[0]]))
+    ordered = ring_m if area > 0.0 else ring_m[::-1]
+    ring = [_lon_lat(frame, x_m, y_m) for x_m, y_m in [*ordered, ordered[0]]]
+    return _feature(_polygon(ring), {"role": "region95", "round": index + 1})
 
 
 def _node_feature(node: NodeRecord, extra: _Json) -> _Json:

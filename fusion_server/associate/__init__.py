@@ -1,12 +1,10 @@
 """Association: from a stream of arrivals with echoes and clutter to the shots that explain them, in event time.
 
-How it works. Every arrival is weighed by how much it stands out among its neighbours at its node: echoes seldom do.
-For each prominent arrival, every cell of a coarse grid says when a sound from there would have left to arrive just
-then; a stack over cells and origin times adds up what other prominent arrivals say, and its peaks become seeds
-(`grid`). Seeds are refined on the arrivals near their prediction and judged by their evidence: heard nodes, silent
-nodes that should have heard, clutter, prior rate of shots (`explain`, `evidence`). The best is taken, its arrivals are
-struck out, and so on: one arrival belongs to one shot. A place that fired once may fire again: later rounds repeat the
-first one's pattern of arrivals, path delays included, and need less evidence.
+How it works, in docs/association.md: every arrival is weighed by how much it stands out at its node (`kernels.weigh`);
+arrivals that stand out look for places that others agree on (`kernels.scan`); these seeds are fitted and judged by
+their evidence, heard and silent nodes, clutter and prior rate (`kernels.settle`); the best is taken with its further
+rounds, its arrivals are struck out, and so on (`search`). What a detection costs depends on the nodes within hearing
+range, not on the size of the city.
 
 A full solve is a pure function of the arrivals held, so their order does not matter and later ones may overturn
 earlier conclusions; between full solves only what new arrivals can change is looked at.
@@ -14,18 +12,41 @@ earlier conclusions; between full solves only what new arrivals can change is lo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from fusion_server.associate.explain import Explainer, Hypothesis
-from fusion_server.associate.grid import Grid
+import numpy as np
+
+from fusion_server.associate.geometry import STEP_M, audibility, lay_out
+from fusion_server.associate.kernels import Model, Sky, pick_cells, strike_before, travel_times
+from fusion_server.associate.reasons import Reasons, reasons
+from fusion_server.associate.search import Explained, Search, arrivals_of
 from fusion_server.associate.settings import AssociateSettings
+from fusion_server.associate.store import Store
 from fusion_server.listening import Listening
 from fusion_server.registry import Registry
 from shotline.atmosphere import Weather
-from shotline.domain import Arrival, DetectionId
-from shotline.units import NS_PER_S
+from shotline.domain import Arrival
+from shotline.units import NS_PER_S, ns_from_seconds
 
-__all__ = ["AssociateSettings", "Associator", "Hypothesis"]
+__all__ = ["AssociateSettings", "Associator", "Hypothesis", "Reasons"]
+
+_AGAIN_S = (1.0, 2.5, 4.5, 7.0)
+"""An arrival looks around again at these ages: others that heard the sound may have come by then."""
+_COARSE_AREA_S = 0.3
+_TIE_MASK = 2**62 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """A shot that explains some arrivals: which, where and when roughly, and how strong the case is."""
+
+    arrivals: tuple[Arrival, ...]
+    x_m: float
+    y_m: float
+    origin_time_ns: int
+    log_evidence: float
 
 
 class Associator:
@@ -37,7 +58,7 @@ class Associator:
         At least one site.
     settings : AssociateSettings
     window_s : float
-        Longest time between a shot's origin and the last arrival or query about it.
+        Longest time an arrival may stay open.
     listening : Listening
         When each node could have spoken.
     """
@@ -47,34 +68,42 @@ class Associator:
     ) -> None:
         self._settings = settings
         self._listening = listening
-        self._grid = Grid(tuple(registry), settings, window_s=window_s)
+        self._ground = lay_out(tuple(registry), settings)
         self._index = {site.node: index for index, site in enumerate(registry)}
-        self._arrivals: dict[DetectionId, Arrival] = {}
-        self._struck: set[DetectionId] = set()
-        self._fresh: set[DetectionId] = set()
+        self._nodes = tuple(self._index)
+        self._store = Store(len(self._index), settings, window_s=window_s + settings.clutter_window_s)
+        self._window_s = window_s
+        self._model = _model(settings)
+        self._weather: Weather | None = None
+        self._awake = np.zeros(len(self._index), dtype=np.uint8)
+        self._looked_s: float | None = None
         self._before: list[Hypothesis] = []
-        self._epoch_ns = 0
+        self._search: Search | None = None
+        self._explained: dict[int, Explained] = {}
 
     def add(self, arrival: Arrival) -> None:
         """Take one arrival of a registered site."""
-        if not self._arrivals:
-            self._epoch_ns = arrival.time_ns - 1000 * NS_PER_S
-        self._arrivals[arrival.uid] = arrival
-        self._fresh.add(arrival.uid)
+        tie = (arrival.uid.boot * 1_000_003 + arrival.uid.sequence) & _TIE_MASK
+        self._store.add(self._index[arrival.site.node], arrival, tie)
 
-    def strike(self, uids: Iterable[DetectionId]) -> None:
+    @property
+    def is_waiting(self) -> bool:
+        """Whether arrivals of the future wait for their time."""
+        return self._store.is_waiting
+
+    def strike(self, arrivals: Iterable[Arrival]) -> None:
         """Keep arrivals as clutter only: they belong to a concluded shot."""
-        self._struck.update(uid for uid in uids if uid in self._arrivals)
+        for arrival in arrivals:
+            node = self._index[arrival.site.node]
+            for place in self._store.positions(node, arrival.time_ns):
+                if self._store.arrivals[int(self._store.columns.slot[node, place])].uid == arrival.uid:
+                    self._store.columns.free[node, place] = 2
 
     def age(self, *, strike_before_ns: int, forget_before_ns: int) -> None:
         """Strike arrivals too old to start a new shot, and forget those too old to matter at all."""
-        for uid, arrival in list(self._arrivals.items()):
-            if arrival.time_ns < forget_before_ns:
-                del self._arrivals[uid]
-                self._struck.discard(uid)
-                self._fresh.discard(uid)
-            elif arrival.time_ns < strike_before_ns:
-                self._struck.add(uid)
+        epoch_ns = self._store.epoch_ns
+        strike_before(self._store.columns, (strike_before_ns - epoch_ns) / NS_PER_S)
+        self._store.forget((forget_before_ns - epoch_ns) / NS_PER_S)
 
     def solve(self, now_ns: int, weather: Weather, *, full: bool) -> list[Hypothesis]:
         """Return the shots that best explain the arrivals held, by origin time.
@@ -85,26 +114,90 @@ class Associator:
             Event time; nodes that cannot have reported yet do not count as silent.
         weather : Weather
         full : bool
-            Look everywhere; otherwise only at what arrivals added since the last solve can change.
+            Look at everything of interest; otherwise only at what new arrivals can change.
         """
-        fresh = set(self._arrivals) if full else self._fresh
-        held = sorted(
-            self._arrivals.values(), key=lambda arrival: (self._index[arrival.site.node], arrival.time_ns, arrival.uid)
-        )
-        found: list[Hypothesis] = []
-        if len(held) - len(self._struck) >= self._settings.min_nodes:
-            explainer = Explainer(
-                self._settings,
-                self._grid,
-                held,
-                node=[self._index[arrival.site.node] for arrival in held],
-                free=[arrival.uid not in self._struck for arrival in held],
-                anchors=[arrival.uid in fresh for arrival in held],
-                spans_s=self._listening.spans_s(self._epoch_ns),
-                weather=weather,
-                epoch_ns=self._epoch_ns,
-                now_ns=now_ns,
+        self._explained = {}
+        if not len(self._store):
+            return []
+        epoch_ns = self._store.epoch_ns
+        now_s = (now_ns - epoch_ns) / NS_PER_S
+        starts_s, ends_s = self._listening.spans_s(epoch_ns)
+        wind_mps = weather.wind_enu_mps
+        sky = Sky(weather.speed_of_sound_mps, float(wind_mps[0]), float(wind_mps[1]), now_s, starts_s, ends_s)
+        if weather != self._weather:
+            travel_times(self._ground, sky)
+            self._weather = weather
+        self._store.admit(now_s, weather.speed_of_sound_mps)
+        awake = (ends_s >= now_s - self._window_s).any(axis=1).astype(np.uint8)
+        if not np.array_equal(awake, self._awake):
+            first, cells, ranks = pick_cells(self._ground.cell_sites, awake, self._settings.nucleus_nodes)
+            self._ground = self._ground._replace(cells_first=first, cells_of=cells, rank_of=ranks)
+            self._awake = awake
+        since_s = now_s if self._looked_s is None else self._looked_s
+        spans_s = np.array([(since_s - age_s, now_s - age_s) for age_s in self._again_s])
+        self._looked_s = now_s
+        search = Search(self._settings, self._store, self._ground, sky, self._model)
+        again = [(shot.x_m, shot.y_m, (shot.origin_time_ns - epoch_ns) / NS_PER_S) for shot in self._before]
+        search.run(again, spans_s, full=full)
+        found = []
+        for shot in search.found:
+            hypothesis = Hypothesis(
+                arrivals_of(shot, self._store),
+                shot.x_m,
+                shot.y_m,
+                epoch_ns + ns_from_seconds(shot.origin_s),
+                shot.log_evidence,
             )
-            found = explainer.explain(self._before)
-        self._fresh, self._before = set(), found
+            found.append(hypothesis)
+            self._explained[id(hypothesis)] = shot
+        found.sort(key=lambda shot: (shot.origin_time_ns, shot.x_m, shot.y_m))
+        self._let_go(found)
+        self._before, self._search = found, search
         return found
+
+    def _let_go(self, found: Iterable[Hypothesis]) -> None:
+        """Make arrivals that were explained before and are no longer of interest again."""
+        still = {arrival.uid for shot in found for arrival in shot.arrivals}
+        columns = self._store.columns
+        for shot in self._before:
+            for arrival in shot.arrivals:
+                if arrival.uid not in still:
+                    node = self._index[arrival.site.node]
+                    for place in self._store.positions(node, arrival.time_ns):
+                        columns.look[node, place] = 2
+
+    def reasons(self, hypothesis: Hypothesis) -> Reasons:
+        """Say why a hypothesis of the last solve was taken: what it passed over, who was silent, what lost."""
+        assert self._search is not None
+        return reasons(self._search, self._explained[id(hypothesis)], self._nodes)
+
+    @property
+    def _again_s(self) -> tuple[float, ...]:
+        """Ages of another look; the last when every arrival that can come in time has come."""
+        return (*_AGAIN_S, max(self._window_s - 1.5, _AGAIN_S[-1] + 1.0))
+
+
+def _model(settings: AssociateSettings) -> Model:
+    heard, silent = audibility(settings)
+    log_rate = math.log(settings.shots_per_km2_hour / (1e6 * 3600.0))
+    return Model(
+        min_nodes=settings.min_nodes,
+        min_log_evidence=settings.min_log_evidence,
+        seed_log_evidence=settings.seed_log_evidence,
+        log_prior=log_rate,
+        log_coarse=log_rate + math.log(settings.cell_m**2 * _COARSE_AREA_S),
+        latency_s=settings.latency_s,
+        gate_s=settings.gate_s,
+        speed_error_sigma=settings.speed_error_sigma,
+        detect_probability=settings.detect_probability,
+        masked_share=settings.masked_share,
+        reach_m=settings.reach_m,
+        step_m=STEP_M,
+        log_heard=heard,
+        log_silent=silent,
+        repeats_hz=settings.repeats_hz,
+        repeat_within_s=settings.repeat_within_s,
+        repeat_sigma_s=settings.repeat_sigma_s,
+        repeat_strength_sigma_db=settings.repeat_strength_sigma_db,
+        split_s=0.04,
+    )

@@ -29,6 +29,8 @@ class AssociateSettings:
         1-sigma of the strength of a repeat against the round it repeats.
     detect_probability : float
         Chance that a node well within range reports a shot.
+    masked_share : float
+        Of that chance, what is left when another shot's arrival may hide this one.
     latency_s : float
         How late after its predicted arrival a node may report before it counts as silent.
     clutter_hz : float
@@ -39,6 +41,15 @@ class AssociateSettings:
         And within this time, since echoes come in bursts; the higher rate counts.
     strength_softness_db : float
         How sharply a weaker neighbour is discounted when counting clutter.
+    echo_hz : float
+        Rate of echoes at a node just after it heard a shot; they count as clutter to any further shot.
+    echo_decay_s : float
+        In this time their rate falls to a third.
+    echo_weaker_db : float
+        Echoes are weaker than what they follow by about this much or more.
+    burst_log_evidence : float
+        A first round may miss `min_log_evidence` by this much when its further rounds make up for it: rounds of
+        automatic fire are each other's clutter.
     class_weight : float
         How much the node's classifier counts in telling a shot's arrival from clutter.
     class_usual_probability : float
@@ -51,6 +62,12 @@ class AssociateSettings:
         Spacing of the search grid.
     margin_m : float
         How far beyond the outermost nodes the grid reaches.
+    reach_m : float
+        Nodes further than this from a place have no say about it.
+    nucleus_nodes : int
+        A place is looked at when one of so many nodes nearest to it hears something prominent.
+    seed_log_evidence : float
+        A cell with less evidence than this, in the coarse sight of the search, is not looked at closer.
     """
 
     min_nodes: int = 4
@@ -61,11 +78,16 @@ class AssociateSettings:
     repeat_sigma_s: float = 0.003
     repeat_strength_sigma_db: float = 4.0
     detect_probability: float = 0.9
+    masked_share: float = 0.5
     latency_s: float = 0.6
     clutter_hz: float = 0.05
     clutter_window_s: float = 3.0
     clutter_burst_s: float = 1.0
     strength_softness_db: float = 3.0
+    echo_hz: float = 6.0
+    echo_decay_s: float = 0.25
+    echo_weaker_db: float = 4.0
+    burst_log_evidence: float = 10.0
     class_weight: float = 2.0
     class_usual_probability: float = 0.6
     path_sigma_s: float = 0.009
@@ -73,3 +95,6 @@ class AssociateSettings:
     gate_s: float = 0.045
     cell_m: float = 35.0
     margin_m: float = 300.0
+    reach_m: float = 2000.0
+    nucleus_nodes: int = 8
+    seed_log_evidence: float = -14.0

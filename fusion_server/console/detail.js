@@ -73,6 +73,11 @@ function facts(incident) {
   add("time", stamp(incident.time_utc));
   if (incident.rounds > 1) add("last round", stamp(incident.last_time_utc));
   if (incident.cadence_rounds_per_min !== undefined) add("cadence", `${incident.cadence_rounds_per_min.toFixed(0)} rounds/min`);
+  if (incident.rounds_low !== undefined && incident.rounds_low !== incident.rounds_high) add("rounds", `${incident.rounds_low} to ${incident.rounds_high} with 90 %`);
+  if (incident.rounds > 1 && incident.fire_mode !== undefined) add("fire", incident.fire_mode.replace("_", "-"));
+  (incident.places ?? []).forEach((one, index) => add(`place ${index + 1}`, `${one.rounds.length} of ${incident.rounds}, ${place(one)}`));
+  if ((incident.shooters_least ?? 1) > 1) add("shooters", `at least ${incident.shooters_least}`);
+  if (incident.movement) add("moving", `${incident.movement.speed_mps.toFixed(0)} m/s, heading ${incident.movement.heading_deg.toFixed(0)}°`);
   add("position", place(incident));
   if (incident.lat_deg !== undefined) add("", `x ${incident.x_m.toFixed(1)} m, y ${incident.y_m.toFixed(1)} m`);
   add("error", `95 % within ${metres(incident.cep95_m)}, 50 % within ${metres(incident.cep50_m)}`);

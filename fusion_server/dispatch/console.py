@@ -17,6 +17,7 @@ __all__ = ["ConsoleSink"]
 _SHORT_NOTICE = "By itself not grounds for a stop, search or arrest."
 _COLOURS = {"provisional": "yellow", "revised": "cyan"}
 _PLAIN_WIDTH = 100
+_MODES = {"automatic": "automatic", "semi_automatic": "semi-automatic"}
 
 
 class ConsoleSink:
@@ -93,15 +94,31 @@ def _facts(record: IncidentRecord) -> list[tuple[str, str]]:
         ("heard by", heard),
         ("incident", record.id + (f" in {record.scene}" if record.scene else "")),
     ]
+    told = []
     if record.cadence_rounds_per_min is not None:
-        facts.insert(
-            1, ("cadence", f"{record.cadence_rounds_per_min:.0f} rounds/min, last {_clock(record.last_time_utc)}")
-        )
-    return facts
+        mode = _MODES.get(record.fire_mode or "", "")
+        cadence = f"{record.cadence_rounds_per_min:.0f} rounds/min, last {_clock(record.last_time_utc)}"
+        told.append(("cadence", f"{mode}, {cadence}" if mode else cadence))
+    if record.places:
+        told.append(("places", _places(record)))
+    if record.movement is not None:
+        movement = record.movement
+        told.append(("moving", f"{movement.speed_mps:.0f} m/s, heading {movement.heading_deg:.0f}° from north"))
+    return [facts[0], *told, *facts[1:]]
 
 
 def _rounds(record: IncidentRecord) -> str:
-    return "1 shot" if record.rounds == 1 else f"{record.rounds} shots"
+    shots = "1 shot" if record.rounds == 1 else f"{record.rounds} shots"
+    low, high = record.rounds_low, record.rounds_high
+    if low is None or high is None or low == high:
+        return shots
+    return f"{shots} ({low} to {high})"
+
+
+def _places(record: IncidentRecord) -> str:
+    parts = [f"{len(place.rounds)} from x {place.x_m:.0f} m, y {place.y_m:.0f} m" for place in record.places]
+    least = f"; at least {record.shooters_least} shooters" if record.shooters_least > 1 else ""
+    return f"{len(parts)}: {', '.join(parts)}{least}"
 
 
 def _position(record: IncidentRecord) -> str:

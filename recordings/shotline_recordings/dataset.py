@@ -217,6 +217,8 @@ class _WeatherTable(ConfigModel):
     wind_speed_mps: float = 0.0
     wind_from_deg: float = 0.0
     humidity_percent: float = 60.0
+    temperature_sigma_c: float | None = None
+    wind_sigma_mps: float | None = None
 
 
 class _TruthTable(_Placed):
@@ -374,6 +376,8 @@ class _Reader:
                 wind_speed_mps=table.wind_speed_mps,
                 wind_from_deg=table.wind_from_deg,
                 humidity_percent=table.humidity_percent,
+                temperature_sigma_c=table.temperature_sigma_c,
+                wind_sigma_mps=table.wind_sigma_mps,
             ),
         )
         return self._instant_ns(table.time_utc, f"{at}.time_utc"), weather
@@ -507,6 +511,8 @@ def _scene_lines(scene: Scene, folder: Path) -> Iterator[str]:
             wind_speed_mps=weather.wind_speed_mps,
             wind_from_deg=weather.wind_from_deg,
             humidity_percent=weather.humidity_percent,
+            temperature_sigma_c=weather.temperature_sigma_c,
+            wind_sigma_mps=weather.wind_sigma_mps,
         )
     for event in scene.truth:
         yield from ("", "[[scenes.truth]]")

@@ -291,10 +291,25 @@ def _incident(incident: IncidentRecord, scene: Scene, event: str | None, opened:
         f"<details{' open' if opened else ''}><summary><b>{escape(incident.scene)}</b> {escape(incident.time_utc)} "
         f"{rounds}, {error or escape(incident.id)}, CEP95 {incident.cep95_m:.1f} m{state}</summary>"
         f'<div class="body"><p class="quiet">{escape(incident.id)}, revision {incident.revision}, {incident.state}; '
-        f"x {incident.x_m:.1f} m, y {incident.y_m:.1f} m; probability {incident.probability:.2f}</p>"
+        f"x {incident.x_m:.1f} m, y {incident.y_m:.1f} m; probability {incident.probability:.2f}"
+        f"{escape(_fired(incident))}</p>"
         f'<div class="maps"><div>{overview(incident, scene.sites, truth)}</div>'
         f"<div>{close_up(incident, truth)}</div></div></div>{shots}</details>"
     )
+
+
+def _fired(incident: IncidentRecord) -> str:
+    """Return what is told of how the rounds were fired, each part only when it is."""
+    words = []
+    if incident.rounds_low is not None and incident.rounds_low != incident.rounds_high:
+        words.append(f"{incident.rounds_low} to {incident.rounds_high} rounds")
+    if incident.fire_mode is not None and incident.rounds > 1:
+        words.append(f"fire {incident.fire_mode.replace('_', '-')}")
+    if incident.places:
+        words.append(f"{len(incident.places)} places, at least {incident.shooters_least} shooter(s)")
+    if incident.movement is not None:
+        words.append(f"moving at {incident.movement.speed_mps:.0f} m/s towards {incident.movement.heading_deg:.0f}°")
+    return "".join(f"; {word}" for word in words)
 
 
 def _shot(shot: ShotRecord, number: int, scene: Scene, truth: TruthEvent | None) -> str:

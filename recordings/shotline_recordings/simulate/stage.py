@@ -104,18 +104,23 @@ class Stage:
 
     @property
     def reported_weather(self) -> Weather:
-        """The weather as a station elsewhere states it: what the dataset says, and fusion computes with."""
+        """The weather as a station elsewhere states it, error included: what the dataset says, and fusion works with."""
         table, air = self.scene.weather, self.scene.air
         rng = stream(self.seed, Stream.WEATHER)
         wind = np.array(air.wind_enu_mps) + table.reported_wind_sigma_mps * rng.standard_normal(2)
         warmer_c = table.reported_temperature_sigma_c * float(rng.standard_normal())
-        if not table.reported_wind_sigma_mps and not table.reported_temperature_sigma_c:
-            return air
+        sigmas = {
+            "temperature_sigma_c": table.reported_temperature_sigma_c,
+            "wind_sigma_mps": table.reported_wind_sigma_mps,
+        }
+        if not any(sigmas.values()):
+            return replace(air, **sigmas)
         return Weather(
             temperature_c=air.temperature_c + warmer_c,
             wind_speed_mps=float(np.hypot(*wind)),
             wind_from_deg=math.degrees(math.atan2(-wind[0], -wind[1])) % 360.0,
             humidity_percent=air.humidity_percent,
+            **sigmas,
         )
 
     @property

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from alert_samples import incident
 
 from fusion_server.dispatch import Alert, ConsoleSink, DeliveryError
-from shotline.records import ALERT_NOTICE
+from shotline.records import ALERT_NOTICE, EllipseRecord, FiringPlaceRecord, MovementRecord
 
 
 def _printed(*alerts: Alert) -> str:
@@ -32,6 +33,44 @@ def test_a_block_says_what_a_dispatcher_needs() -> None:
         "not grounds for a stop, search or arrest",
     ):
         assert words in " ".join(text.replace("│", " ").split()), words
+
+
+def test_how_rounds_were_fired_is_told_when_it_is_known() -> None:
+    ellipse = EllipseRecord(semi_major_m=5.0, semi_minor_m=3.0, orientation_deg=0.0)
+    places = tuple(
+        FiringPlaceRecord(
+            x_m=x_m,
+            y_m=40.0,
+            covariance_m2=((4.0, 0.0), (0.0, 4.0)),
+            ellipse95=ellipse,
+            rounds=rounds,
+            fire_mode="semi_automatic",
+        )
+        for x_m, rounds in ((90.0, (0, 2)), (130.0, (1,)))
+    )
+    record = msgspec.structs.replace(
+        incident(1, rounds=3),
+        rounds_low=3,
+        rounds_high=5,
+        fire_mode="semi_automatic",
+        places=places,
+        shooters_least=2,
+        movement=MovementRecord(speed_mps=6.2, speed_sigma_mps=0.5, heading_deg=87.0, p_value=1e-4),
+    )
+    text = " ".join(_printed(Alert(record)).replace("│", " ").split())
+    for words in (
+        "3 shots (3 to 5) · provisional",
+        "cadence semi-automatic, 522 rounds/min",
+        "places 2: 2 from x 90 m, y 40 m, 1 from x 130 m, y 40 m; at least 2 shooters",
+        "moving 6 m/s, heading 87° from north",
+    ):
+        assert words in text, words
+    undetermined = msgspec.structs.replace(record, fire_mode="undetermined", places=(), movement=None, rounds_high=3)
+    text = " ".join(_printed(Alert(undetermined)).replace("│", " ").split())
+    assert "3 shots · provisional" in text
+    assert "cadence 522 rounds/min" in text
+    assert "places" not in text
+    assert "moving" not in text
 
 
 def test_no_degrees_without_a_geodetic_frame() -> None:

@@ -3,12 +3,13 @@ from __future__ import annotations
 import itertools
 import math
 
+import msgspec
 import pytest
 from alert_samples import incident
 
 from fusion_server.api.geojson import ellipse_ring_m, incident_features
 from shotline.geodesy import LocalFrame
-from shotline.records import EllipseRecord
+from shotline.records import EllipseRecord, FiringPlaceRecord
 
 
 def _area(ring: list[tuple[float, float]]) -> float:
@@ -69,3 +70,29 @@ def test_a_polygon_over_the_date_line_is_cut_there() -> None:
     metres_per_deg2 = (111_320.0 * math.cos(math.radians(17.0))) * 110_660.0
     # Both lengths of a degree are rounded to four digits here.
     assert (_area(west) + _area(east)) * metres_per_deg2 == pytest.approx(_area(whole), rel=2e-3)
+
+
+def test_places_and_regions_are_features_of_their_own() -> None:
+    frame = LocalFrame(40.44, -79.99)
+    record = incident(frame=frame, rounds=2)
+    place = FiringPlaceRecord(
+        x_m=90.0,
+        y_m=40.0,
+        covariance_m2=((4.0, 0.0), (0.0, 4.0)),
+        ellipse95=record.ellipse95,
+        rounds=(0, 1),
+        fire_mode="undetermined",
+    )
+    clockwise = ((0.0, 0.0), (0.0, 30.0), (40.0, 30.0), (40.0, 0.0))
+    shots = (msgspec.structs.replace(record.shots[0], region95_m=(clockwise, clockwise[::-1])), *record.shots[1:])
+    features = incident_features(msgspec.structs.replace(record, shots=shots, places=(place,)), [], frame)["features"]
+    roles = [feature["properties"]["role"] for feature in features]
+    assert roles == ["incident", "ellipse95", "place", "shot", "shot", "region95", "region95"]
+    for feature in features[5:]:
+        (ring,) = feature["geometry"]["coordinates"]
+        assert ring[0] == ring[-1]
+        assert _area(ring) > 0
+        assert feature["properties"]["round"] == 1
+    properties = [feature["properties"] for feature in features]
+    assert not {"places", "shots"} & set(properties[0])
+    assert not {"arrivals", "passed_over", "silent", "lost", "region95_m"} & set(properties[3])

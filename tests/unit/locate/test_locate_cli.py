@@ -12,7 +12,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from fusion_server.locate_cli import _EXAMPLE, app, read_arrivals
+from fusion_server.arrival_table import read_arrivals
+from fusion_server.locate_cli import _EXAMPLE, app
 from shotline.atmosphere import speed_of_sound_mps
 from shotline.errors import InputError
 from shotline.geodesy import LocalFrame
@@ -43,13 +44,34 @@ def exact(tmp_path: Path, nodes: str = "abcd", shot: tuple[float, float] = SHOT)
 
 def test_the_example_in_the_help_works_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    (line,) = [line.strip() for line in _EXAMPLE.splitlines() if line.strip().startswith("shotline locate")]
-    result = run(*shlex.split(line)[2:])
+    line = next(line.strip() for line in _EXAMPLE.splitlines() if line.strip().startswith("shotline locate"))
+    arguments = shlex.split(line)[2:]
+    result = run(*arguments)
     assert result.exit_code == 0
-    # The file was made from a shot at (62, -95) with up to 8 ms of late paths, and an echo at roof-depot.
-    assert "x 64.65 m, y -96.71 m" in result.stdout
     assert "roof-depot" in result.stdout
     assert "likely an echo" in result.stdout
+    # The file was made from a shot at (62, -95) with up to 8 ms of late paths, and an echo at roof-depot.
+    document = json.loads(run(*arguments, "--json").stdout)
+    assert math.dist((document["x_m"], document["y_m"]), (62.0, -95.0)) < 5.0
+    assert [item["node"] for item in document["arrivals"] if not item["used"]] == ["roof-depot"]
+
+
+def test_options_of_the_other_examples_exist() -> None:
+    lines = [line.strip() for line in _EXAMPLE.splitlines() if line.strip().startswith("shotline locate")]
+    said = run("--help").stdout
+    options = {word for line in lines for word in shlex.split(line) if word.startswith("--")}
+    assert {"--incident", "--nodes", "--explain"} <= options
+    assert all(option in said for option in options)
+
+
+def test_the_picture_of_the_page_is_drawn_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "location.md").read_text(encoding="utf-8")
+    (line,) = [line for line in page.splitlines() if line.startswith("shotline locate") and "docs/images" in line]
+    arguments = shlex.split(line)[2:]
+    assert (ROOT / arguments[-1]).stat().st_size < 150_000
+    monkeypatch.chdir(ROOT)
+    assert run(*arguments[:-1], str(tmp_path / "explain.png")).exit_code == 0
+    assert (tmp_path / "explain.png").is_file()
 
 
 def test_exact_times_give_the_exact_place(tmp_path: Path) -> None:

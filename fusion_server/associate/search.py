@@ -1,0 +1,340 @@
+"""One solve: from the arrivals held to the shots that explain them, best first, each one's arrivals struck out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusion_server.associate.kernels import (
+    ABSENT,
+    BIN_S,
+    COARSE_GATE_S,
+    SEEDS_PER_ANCHOR,
+    Columns,
+    Ground,
+    Model,
+    Sky,
+    choose,
+    echo_clutter,
+    find_repeat,
+    first_of_each,
+    gather,
+    restore,
+    scan_all,
+    settle_best,
+)
+from fusion_server.associate.settings import AssociateSettings
+from fusion_server.associate.store import Store
+from shotline.domain import Arrival
+
+__all__ = ["Considered", "Explained", "Search", "arrivals_of"]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_APART_M = 75.0
+_APART_S = 0.05
+_LOUDEST_LOG_HZ = 0.0
+"""An arrival stands out when it would be clutter less than once a second."""
+_SPLIT_S = 0.04
+_SPLIT_M = 30.0
+"""Nearer than these in time and place, two shots are one: automatic fire of 950 rounds/min takes 63 ms a round."""
+_SAME_PLACE_M = 5.0
+_ECHO_WITHIN_S = 0.8
+_BURSTS_TRIED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A shot found in a solve.
+
+    Parameters
+    ----------
+    x_m, y_m, origin_s, log_evidence : float
+    home : int
+        Site whose surroundings were looked at.
+    nodes, positions : ndarray, shape (n_arrivals,), int64
+        Its arrivals in the columns.
+    chosen : ndarray, shape (n_around,), int32
+        The same, as positions at the sites around ``home``; -1 for none.
+    """
+
+    x_m: float
+    y_m: float
+    origin_s: float
+    log_evidence: float
+    home: int
+    nodes: IntArray
+    positions: IntArray
+    chosen: NDArray[np.int32]
+
+
+@dataclass(slots=True)
+class Considered:
+    """Seeds as they were settled before anything was struck out, for the explanation of what lost."""
+
+    results: FloatArray
+    chosen: NDArray[np.int32]
+
+
+@dataclass(slots=True)
+class Search:
+    """A solve in progress.
+
+    Parameters
+    ----------
+    settings : AssociateSettings
+    store : Store
+    ground : Ground
+    sky : Sky
+    model : Model
+    """
+
+    settings: AssociateSettings
+    store: Store
+    ground: Ground
+    sky: Sky
+    model: Model
+    found: list[Explained] = field(default_factory=list)
+    considered: list[Considered] = field(default_factory=list)
+    _touched_from: FloatArray = field(init=False)
+    _touched_to: FloatArray = field(init=False)
+    _scores: FloatArray = field(init=False)
+    _width: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        n_nodes = len(self.ground.sites_m)
+        self._touched_from, self._touched_to = np.full(n_nodes, np.inf), np.full(n_nodes, -np.inf)
+        self._scores = np.empty(int(np.diff(self.ground.cells_first).max(initial=1)))
+        self._width = int(np.diff(self.ground.around_first).max())
+
+    @property
+    def columns(self) -> Columns:
+        return self.store.columns
+
+    def run(self, again: Sequence[tuple[float, float, float]], spans_s: FloatArray, *, full: bool) -> None:
+        """Find shots; leaves the columns as they were.
+
+        Parameters
+        ----------
+        again : sequence of (x_m, y_m, origin_s)
+            What was found last time: looked at again first.
+        spans_s : ndarray, shape (n_spans, 2), float64
+            Arrivals of these times are looked at again.
+        full : bool
+            Look again at every arrival that was of interest when last looked at.
+        """
+        room = max(1, len(self.store.arrivals))
+        nodes, positions = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+        n = gather(self.columns, spans_s, full, _LOUDEST_LOG_HZ, nodes, positions)
+        nodes, positions = nodes[:n], positions[:n]
+        first = np.array([(x, y, t, math.inf) for x, y, t in again]).reshape(-1, 4)
+        while True:
+            count = len(self.found)
+            seeds, anchor = self._seeds(nodes, positions)
+            if not len(self.found):
+                # Arrivals that lead nowhere even when everything is free are left alone until their next turn.
+                self.columns.look[nodes[anchor], positions[anchor]] = 2
+            self._take(_distinct(np.concatenate([first, seeds])), full=full)
+            if len(self.found) == count:
+                break
+        self._restore()
+        for shot in self.found:
+            look = self.columns.look[shot.nodes, shot.positions]
+            self.columns.look[shot.nodes, shot.positions] = np.where(look == 2, 3, look)
+
+    def _seeds(self, nodes: IntArray, positions: IntArray) -> tuple[FloatArray, IntArray]:
+        seeds, anchor = np.empty((len(nodes) * SEEDS_PER_ANCHOR, 4)), np.empty(len(nodes) * SEEDS_PER_ANCHOR, np.int64)
+        n = scan_all(
+            self.columns,
+            nodes,
+            positions,
+            self.store.ring,
+            self.ground,
+            self.sky,
+            self.model,
+            _APART_M,
+            self._scores,
+            seeds,
+            anchor,
+        )
+        return seeds[:n], np.unique(anchor[:n])
+
+    def _take(self, seeds: FloatArray, *, full: bool) -> None:
+        """Take what stands up among the seeds, best first."""
+        settled = np.zeros(len(seeds), dtype=np.uint8)
+        chosen = np.full((len(seeds), self._width), ABSENT, dtype=np.int32)
+        results = np.zeros((len(seeds), 6))
+        asked = self.settings.min_log_evidence
+        tried = 0
+        while len(seeds):
+            at_least = asked if tried == 0 else asked - self.settings.burst_log_evidence
+            best = settle_best(
+                self.columns, self.ground, self.sky, self.model, seeds, at_least, settled, chosen, results
+            )
+            if at_least == asked and not self.considered:
+                self.considered.append(Considered(results.copy(), chosen.copy()))
+            if best < 0:
+                if tried or not full:
+                    return
+                tried = 1
+                continue
+            shot = self._explained(results[best], chosen[best])
+            burst = shot is not None and shot.log_evidence < asked
+            if shot is None or (burst and not self._is_burst(shot)):
+                results[best, 3] = -math.inf
+                tried += 1
+                if burst and tried > _BURSTS_TRIED:
+                    return
+                continue
+            self._mark(shot, 0)
+            if any(_is_split(shot, other) for other in self.found):
+                continue
+            self._take_with_repeats(shot)
+            tried = 0
+
+    def _explained(self, result: FloatArray, chosen: NDArray[np.int32]) -> Explained | None:
+        home = int(result[5])
+        around = self.ground.around[self.ground.around_first[home] : self.ground.around_first[home + 1]]
+        there = np.flatnonzero(chosen[: len(around)] != ABSENT)
+        nodes = around[there]
+        if _distinct_places(self.ground.sites_m[nodes]) < self.settings.min_nodes:
+            return None
+        return Explained(
+            float(result[0]),
+            float(result[1]),
+            float(result[2]),
+            float(result[3]),
+            home,
+            nodes,
+            chosen[there].astype(np.int64),
+            chosen[: len(around)].copy(),
+        )
+
+    def _is_burst(self, first: Explained) -> bool:
+        """Say whether a first round of too little evidence stands up together with its further rounds."""
+        self._mark(first, 0)
+        taken, evidence = [first], first.log_evidence
+        while evidence < self.settings.min_log_evidence and (again := self._repeat(first, taken)) is not None:
+            taken.append(again)
+            evidence += again.log_evidence
+            self._mark(again, 0)
+        for shot in taken:
+            self._mark(shot, 1)
+        return evidence >= self.settings.min_log_evidence
+
+    def _take_with_repeats(self, first: Explained) -> None:
+        taken = [first]
+        self._echoes(first)
+        while (again := self._repeat(first, taken)) is not None:
+            self._mark(again, 0)
+            taken.append(again)
+            self._echoes(again)
+        self.found += taken
+
+    def _repeat(self, first: Explained, taken: Sequence[Explained]) -> Explained | None:
+        chosen = np.full(self._width, ABSENT, dtype=np.int32)
+        delay_s, evidence = find_repeat(
+            self.columns,
+            self.ground,
+            self.sky,
+            self.model,
+            first.home,
+            first.x_m,
+            first.y_m,
+            first.origin_s,
+            first.chosen,
+            np.array([shot.origin_s - first.origin_s for shot in taken]),
+            chosen,
+        )
+        if evidence < self.settings.min_log_evidence:
+            return None
+        # Nodes that did not hear the first round may hear this one.
+        origin_s, more = first.origin_s + delay_s, np.full(self._width, ABSENT, dtype=np.int32)
+        choose(
+            self.columns,
+            self.ground,
+            self.sky,
+            self.model,
+            first.home,
+            first.x_m,
+            first.y_m,
+            origin_s,
+            self.settings.gate_s,
+            more,
+        )
+        both = np.where(_padded(first.chosen, self._width) != ABSENT, chosen, more)
+        result = np.array([first.x_m, first.y_m, origin_s, evidence, 0.0, first.home])
+        return self._explained(result, both)
+
+    def _mark(self, shot: Explained, free: int) -> None:
+        self.columns.free[shot.nodes, shot.positions] = free
+        times_s = self.columns.time_s[shot.nodes, shot.positions]
+        self._touch(shot.nodes, times_s, times_s)
+
+    def _echoes(self, shot: Explained) -> None:
+        """Expect echoes behind a shot that was taken."""
+        settings = self.settings
+        for node, position in zip(shot.nodes.tolist(), shot.positions.tolist(), strict=True):
+            echo_clutter(
+                self.columns,
+                node,
+                position,
+                settings.echo_hz,
+                settings.echo_decay_s,
+                _ECHO_WITHIN_S,
+                settings.echo_weaker_db,
+            )
+        times_s = self.columns.time_s[shot.nodes, shot.positions]
+        self._touch(shot.nodes, times_s, times_s + _ECHO_WITHIN_S)
+
+    def _touch(self, nodes: IntArray, from_s: FloatArray, to_s: FloatArray) -> None:
+        self._touched_from[nodes] = np.minimum(self._touched_from[nodes], from_s)
+        self._touched_to[nodes] = np.maximum(self._touched_to[nodes], to_s)
+        lows, highs = np.full(len(self._touched_from), np.inf), np.full(len(self._touched_from), -np.inf)
+        lows[nodes], highs[nodes] = from_s, to_s
+        self.store.draw(lows, highs, margin_s=COARSE_GATE_S + BIN_S)
+
+    def _restore(self) -> None:
+        for node in np.flatnonzero(self._touched_from <= self._touched_to).tolist():
+            restore(self.columns, node, self._touched_from[node], self._touched_to[node])
+        self.store.draw(self._touched_from, self._touched_to, margin_s=COARSE_GATE_S + BIN_S)
+
+
+def _padded(chosen: NDArray[np.int32], width: int) -> NDArray[np.int32]:
+    result = np.full(width, ABSENT, dtype=np.int32)
+    result[: len(chosen)] = chosen
+    return result
+
+
+def _distinct(seeds: FloatArray) -> FloatArray:
+    """Return the seeds less those beside a better one, best first."""
+    ordered = seeds[np.lexsort((seeds[:, 1], seeds[:, 0], seeds[:, 2], -seeds[:, 3]))]
+    standing = np.empty(len(ordered), dtype=np.uint8)
+    first_of_each(ordered, _APART_M, _APART_S, standing)
+    return ordered[standing == 1]
+
+
+def _distinct_places(sites_m: FloatArray) -> int:
+    """Return how many places nodes stand at: nodes within a few metres count once as geometry."""
+    places: list[tuple[float, float]] = []
+    for x_m, y_m in sites_m.tolist():
+        if all(math.hypot(x_m - px, y_m - py) > _SAME_PLACE_M for px, py in places):
+            places.append((x_m, y_m))
+    return len(places)
+
+
+def _is_split(one: Explained, other: Explained) -> bool:
+    """Say whether two are one sound, whose pulses were picked twice at some nodes."""
+    together = abs(one.origin_s - other.origin_s) < _SPLIT_S
+    return together and math.hypot(one.x_m - other.x_m, one.y_m - other.y_m) < _SPLIT_M
+
+
+def arrivals_of(shot: Explained, store: Store) -> tuple[Arrival, ...]:
+    """Return the arrivals of a shot by time."""
+    slots = store.columns.slot[shot.nodes, shot.positions].tolist()
+    return tuple(sorted((store.arrivals[slot] for slot in slots), key=lambda item: (item.time_ns, item.uid)))
