@@ -369,12 +369,12 @@ def text_of(document: dict[str, Any]) -> str:
         return [(names[key], *(_share(part[kind.label]) for kind in kinds)) for key, part in ran.items()]
 
     late_columns = [f"{kind.sensors or 'all'}, {('one', 'two')[kind.late - 1]} late" for kind in LATE]
-    missing_text = "\n".join(f"- {line}" for line in absent)
+    missing_text = "\n".join(f"- Not run: {line}." for line in absent) or "All that were asked for ran."
     return f"""# Beside other people's solvers
 
 Commit {commit}. Made by `{document["command"]}` in {document["minutes"]:.1f} min; jobs: {document["jobs"]}; seed
-{SEED}. {document["positions"]} firing positions, {document["shots"]} shots with given pulse sets. Versions: {versions}.
-{"Not run:" if absent else "All that were asked for ran."}
+{SEED}. {document["positions"]} firing positions, {document["shots"]} shots with given pulse sets.
+Versions: {versions}.
 
 {missing_text}
 
@@ -399,8 +399,9 @@ Every solver gets the same arrivals; others' get the same speed of sound, still 
 
 ## Time a shot, {TIMED_SENSORS} sensors
 
-Median over {BATCHES} turns, in one process; {speed["problems"]} problems one at a time,
-{speed.get("problems_at_once", 0)} at once. Others' leave out making arrays of arrivals, and return a place only; ours returns errors and verdicts too.
+Median over {BATCHES} turns, in one process; one at a time {speed["problems"]} problems, all at once
+{speed.get("problems_at_once", 0)}. Others' times leave out making arrays of arrivals, and they return a place only;
+ours leave out nothing, and one at a time they hold errors and verdicts too.
 
 {table(("solver", "microseconds", "ratio to scipy, one start"), speed_rows)}
 
@@ -408,7 +409,8 @@ Median over {BATCHES} turns, in one process; {speed["problems"]} problems one at
 
 Found: one to one within 25 m and 0.12 s; exact: all found and nothing else reported (docs/scoring.md). Ours hears each
 position as one stream, in event time, one process; PyOcto gets each test alone and at once, and its settings are the
-best of those tried on these recordings: {document["pyocto_settings"]}. Seconds are wall time of one process a test.
+best of those tried on these recordings: {document["pyocto_settings"]}.
+Seconds are wall time of one process a test.
 
 {table(ASSOCIATION_COLUMNS, association_rows)}
 """

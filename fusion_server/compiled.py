@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numba
 
@@ -27,7 +27,7 @@ def _state_of_sources() -> str:
     return digest.hexdigest()[:16]
 
 
-numba.config.CACHE_DIR = str(Path(__file__).parent / "__pycache__" / f"compiled-{_state_of_sources()}")
+vars(numba.config)["CACHE_DIR"] = str(Path(__file__).parent / "__pycache__" / f"compiled-{_state_of_sources()}")
 
 
 def compiled(function: _Function) -> _Function:
@@ -35,5 +35,4 @@ def compiled(function: _Function) -> _Function:
 
     Where the folder of the package cannot be written, numba's own places are used.
     """
-    result: _Function = numba.njit(cache=True)(function)
-    return result
+    return cast(_Function, numba.njit(cache=True)(function))

@@ -111,6 +111,20 @@ class WeatherSection(ConfigModel):
         le=360.0,
     )
     humidity_percent: float = Field(default=60.0, title="humidity", description="relative, percent", ge=0.0, le=100.0)
+    temperature_sigma_c: float | None = Field(
+        default=None,
+        title="error of the temperature",
+        description="1-sigma, degrees, as it holds along the path of the sound; absent = what is usual",
+        ge=0.0,
+        le=30.0,
+    )
+    wind_sigma_mps: float | None = Field(
+        default=None,
+        title="error of the wind",
+        description="1-sigma of each component, metres per second; absent = what is usual",
+        ge=0.0,
+        le=30.0,
+    )
 
 
 class NodeSection(ConfigModel):
@@ -249,24 +263,31 @@ class FusionSection(ConfigModel):
         default=2000.0, title="hearing range", description="metres beyond which no shot is heard", ge=100.0, le=10_000.0
     )
     path_sigma_s: float = Field(
-        default=0.009,
+        default=0.007,
         title="path error",
-        description="1-sigma of travel times against a straight line, seconds; about 0.009 among houses",
+        description="1-sigma of travel times against a straight line, seconds; about 0.007 among houses",
         ge=0.0001,
         le=0.1,
     )
     systematic_sigma_m: float = Field(
-        default=2.5,
+        default=1.0,
         title="systematic error",
         description="1-sigma per axis, metres, of what all arrivals of a fix share",
         ge=0.0,
         le=100.0,
     )
     height: Annotated[Height, Field(strict=False)] = Field(
-        default=Height.PLANAR, title="height", description="what is assumed of the source's height"
+        default=Height.GROUND, title="height", description="what is assumed of the source's height"
+    )
+    mast_m: float = Field(
+        default=8.0,
+        title="masts",
+        description="metres that a microphone usually stands over the ground near it, for ground and free height",
+        ge=0.0,
+        le=200.0,
     )
     height_m: float = Field(
-        default=0.0, title="height of the source", description="metres in the local frame, for known and free height"
+        default=0.0, title="height of the source", description="metres in the local frame, for known height"
     )
 
 
@@ -317,6 +338,8 @@ class ServerConfig(ConfigModel):
                 wind_speed_mps=self.weather.wind_speed_mps,
                 wind_from_deg=self.weather.wind_from_deg,
                 humidity_percent=self.weather.humidity_percent,
+                temperature_sigma_c=self.weather.temperature_sigma_c,
+                wind_sigma_mps=self.weather.wind_sigma_mps,
             )
         )
 
@@ -336,6 +359,7 @@ class ServerConfig(ConfigModel):
                 systematic_sigma_m=section.systematic_sigma_m,
                 hearing_range_m=section.hearing_range_m,
                 height=section.height,
+                mast_m=section.mast_m,
                 height_m=section.height_m,
             ),
         )

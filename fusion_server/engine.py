@@ -16,10 +16,10 @@ import numpy as np
 from fusion_server.associate import AssociateSettings, Associator, Hypothesis
 from fusion_server.incidents import IncidentSettings, belongs, gunshot_probability, incident_id, make_incident
 from fusion_server.listening import Listening
-from fusion_server.locate import LocateSettings, locate
+from fusion_server.locate import Ground, Height, LocateSettings, ground_of_sites, locate
 from fusion_server.registry import Registry
 from shotline.atmosphere import WeatherTimeline
-from shotline.domain import Arrival, ClockState, DetectionId, Incident, IncidentState, Location, Shot
+from shotline.domain import ClockState, DetectionId, Incident, IncidentState, Location, Shot
 from shotline.messages import Detection
 from shotline.records import IncidentRecord
 from shotline.units import ns_from_seconds, seconds_from_ns
@@ -78,7 +78,7 @@ class FusionSettings:
     sure_log_evidence: float = 7.0
     settled_s: float = 4.5
     associate: AssociateSettings = field(default_factory=AssociateSettings)
-    locate: LocateSettings = field(default_factory=LocateSettings)
+    locate: LocateSettings = field(default_factory=lambda: LocateSettings(height=Height.GROUND))
     incidents: IncidentSettings = field(default_factory=IncidentSettings)
 
 
@@ -105,7 +105,7 @@ class _TrackedIncident:
 @dataclass(slots=True, eq=False)
 class _TrackedShot:
     uids: frozenset[DetectionId]
-    arrivals: tuple[Arrival, ...]
+    hypothesis: Hypothesis
     shot: Shot
     log_evidence: float
     first_arrival_ns: int
@@ -139,7 +139,9 @@ class FusionEngine:
         # The slowest sound of any weather this node network will see, with room to spare.
         longest_path_s = self._settings.locate.hearing_range_m / 300.0
         self._horizon_ns = ns_from_seconds(longest_path_s + self._settings.lateness_s)
-        self._context_ns = ns_from_seconds(self._settings.associate.clutter_window_s)
+        associate = self._settings.associate
+        # What is concluded stays in sight while it may have further rounds, with its clutter.
+        self._context_ns = ns_from_seconds(associate.repeat_within_s + associate.clutter_window_s)
         self._tick_ns = ns_from_seconds(self._settings.tick_s)
         window_s = longest_path_s + self._settings.lateness_s
         recheck_s = (*self._settings.recheck_s, window_s - _LAST_LOOK_S)
@@ -152,6 +154,9 @@ class FusionEngine:
             if len(registry)
             else None
         )
+        self._ground: Ground | None = None
+        if len(registry) and self._settings.locate.height in (Height.GROUND, Height.FREE):
+            self._ground = ground_of_sites(tuple(registry), mast_m=self._settings.locate.mast_m)
         self._seen: dict[DetectionId, int] = {}
         self._tidy_at = _TIDY_FROM
         self._now_ns: int | None = None
@@ -264,7 +269,7 @@ class FusionEngine:
         for index, hypothesis in enumerate(hypotheses):
             known = before[heir[index]] if index in heir else None
             if known is not None and known.uids == _uids(hypothesis):
-                known.log_evidence = hypothesis.log_evidence
+                known.hypothesis, known.log_evidence = hypothesis, hypothesis.log_evidence
                 if full:
                     known.shot = self._with_reasons(known.shot.location, hypothesis)
                 self._shots.append(known)
@@ -278,6 +283,7 @@ class FusionEngine:
             hypothesis.arrivals,
             weather=self._weather.at(hypothesis.origin_time_ns),
             settings=self._settings.locate,
+            ground=self._ground,
         )
         if not isinstance(location, Location):
             return None
@@ -286,7 +292,7 @@ class FusionEngine:
             return None
         return _TrackedShot(
             uids=_uids(hypothesis),
-            arrivals=hypothesis.arrivals,
+            hypothesis=hypothesis,
             shot=self._with_reasons(location, hypothesis),
             log_evidence=hypothesis.log_evidence,
             first_arrival_ns=min(arrival.time_ns for arrival in hypothesis.arrivals),
@@ -402,9 +408,9 @@ class FusionEngine:
         assert self._associator is not None
         for tracked in self._shots:
             if not self._is_open(tracked, now_ns + self._tick_ns):
-                self._associator.strike(tracked.arrivals)
+                self._associator.conclude(tracked.hypothesis)
         too_old_ns = now_ns + self._tick_ns - self._horizon_ns
-        forget_ns = too_old_ns - self._context_ns - self._tick_ns
+        forget_ns = too_old_ns - self._context_ns
         self._listening.forget_before(forget_ns)
         self._associator.age(strike_before_ns=too_old_ns, forget_before_ns=forget_ns)
         gap_ns = ns_from_seconds(self._settings.incidents.gap_s)

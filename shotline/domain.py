@@ -6,6 +6,7 @@ instants are UTC nanoseconds; ``sigma_`` is one standard deviation; residual = o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -107,7 +108,7 @@ class Arrival:
     snr_db : float
         Peak over noise floor.
     level_db : float
-        Peak level; comparable between nodes only when calibrated.
+        Peak level; comparable between nodes only when calibrated. NaN when nobody measured it.
     gunshot_probability : float | None
         From the node's classifier; None when nothing classified it.
     """
@@ -117,7 +118,7 @@ class Arrival:
     time_ns: int
     sigma_s: float = 0.001
     snr_db: float = 20.0
-    level_db: float = 0.0
+    level_db: float = math.nan
     gunshot_probability: float | None = None
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from fusion_server.associate.geometry import STEP_M, audibility, lay_out
 from fusion_server.associate.kernels import Model, Sky, pick_cells, strike_before, travel_times
 from fusion_server.associate.reasons import Reasons, reasons
-from fusion_server.associate.search import Explained, Search, arrivals_of
+from fusion_server.associate.search import Explained, Search, arrivals_of, template
 from fusion_server.associate.settings import AssociateSettings
 from fusion_server.associate.store import Store
 from fusion_server.listening import Listening
@@ -71,13 +71,16 @@ class Associator:
         self._ground = lay_out(tuple(registry), settings)
         self._index = {site.node: index for index, site in enumerate(registry)}
         self._nodes = tuple(self._index)
-        self._store = Store(len(self._index), settings, window_s=window_s + settings.clutter_window_s)
+        self._store = Store(
+            len(self._index), settings, window_s=window_s + settings.clutter_window_s + settings.repeat_within_s
+        )
         self._window_s = window_s
         self._model = _model(settings)
         self._weather: Weather | None = None
         self._awake = np.zeros(len(self._index), dtype=np.uint8)
         self._looked_s: float | None = None
         self._before: list[Hypothesis] = []
+        self._concluded: dict[tuple[Arrival, ...], Hypothesis] = {}
         self._search: Search | None = None
         self._explained: dict[int, Explained] = {}
 
@@ -91,9 +94,10 @@ class Associator:
         """Whether arrivals of the future wait for their time."""
         return self._store.is_waiting
 
-    def strike(self, arrivals: Iterable[Arrival]) -> None:
-        """Keep arrivals as clutter only: they belong to a concluded shot."""
-        for arrival in arrivals:
+    def conclude(self, hypothesis: Hypothesis) -> None:
+        """Keep a shot for good: its arrivals are clutter to all others, and its pattern may be repeated."""
+        self._concluded[hypothesis.arrivals] = hypothesis
+        for arrival in hypothesis.arrivals:
             node = self._index[arrival.site.node]
             for place in self._store.positions(node, arrival.time_ns):
                 if self._store.arrivals[int(self._store.columns.slot[node, place])].uid == arrival.uid:
@@ -104,6 +108,9 @@ class Associator:
         epoch_ns = self._store.epoch_ns
         strike_before(self._store.columns, (strike_before_ns - epoch_ns) / NS_PER_S)
         self._store.forget((forget_before_ns - epoch_ns) / NS_PER_S)
+        self._concluded = {
+            arrivals: shot for arrivals, shot in self._concluded.items() if arrivals[0].time_ns >= forget_before_ns
+        }
 
     def solve(self, now_ns: int, weather: Weather, *, full: bool) -> list[Hypothesis]:
         """Return the shots that best explain the arrivals held, by origin time.
@@ -138,7 +145,7 @@ class Associator:
         self._looked_s = now_s
         search = Search(self._settings, self._store, self._ground, sky, self._model)
         again = [(shot.x_m, shot.y_m, (shot.origin_time_ns - epoch_ns) / NS_PER_S) for shot in self._before]
-        search.run(again, spans_s, full=full)
+        search.run([self._template(shot) for shot in self._concluded.values()], again, spans_s, full=full)
         found = []
         for shot in search.found:
             hypothesis = Hypothesis(
@@ -165,6 +172,16 @@ class Associator:
                     node = self._index[arrival.site.node]
                     for place in self._store.positions(node, arrival.time_ns):
                         columns.look[node, place] = 2
+
+    def _template(self, shot: Hypothesis) -> Explained:
+        """Return a concluded shot as the search knows them: where its arrivals are in the columns now."""
+        places: dict[int, int] = {}
+        for arrival in shot.arrivals:
+            node = self._index[arrival.site.node]
+            for place in self._store.positions(node, arrival.time_ns):
+                places[node] = place
+        origin_s = (shot.origin_time_ns - self._store.epoch_ns) / NS_PER_S
+        return template(self._ground, shot.x_m, shot.y_m, origin_s, shot.log_evidence, places)
 
     def reasons(self, hypothesis: Hypothesis) -> Reasons:
         """Say why a hypothesis of the last solve was taken: what it passed over, who was silent, what lost."""

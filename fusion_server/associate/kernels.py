@@ -40,6 +40,7 @@ __all__ = [
     "gather",
     "insert",
     "nearest_sites",
+    "rank_share",
     "pick_cells",
     "restore",
     "scan",
@@ -69,6 +70,8 @@ ECHO_PULL_S = 0.05
 """Echoes pull a seed late: each is also tried this much earlier."""
 ABSENT = -1
 SEEDS_PER_ANCHOR = 6
+TOP_HZ = 0.3
+TOP_SHARE = 0.6
 N_RANGES = 7
 LOUDNESS_RANGES_M = np.array([200.0, 300.0, 450.0, 650.0, 900.0, 1200.0, 1600.0])
 """How far a shot is heard, from a small pistol behind houses to a rifle in the open: all equally likely."""
@@ -94,7 +97,9 @@ class Columns(NamedTuple):
     tie, slot : ndarray, shape (n_nodes, capacity), int64
         ``tie`` orders arrivals of the same nanosecond; ``slot`` finds the arrival itself.
     log_clutter : ndarray, shape (n_nodes, capacity), float64
-        Log of the rate of other impulses about as strong (Hz), less ``odds``.
+        Log of the rate of other impulses about as strong (Hz), less ``odds``, less ``log_share``.
+    log_share : ndarray, shape (n_nodes, capacity), float64
+        Log of what the rank is worth, see `rank_share`.
     working : ndarray, shape (n_nodes, capacity), float64
         The same, with the echoes of shots found so far in this solve.
     free : ndarray, shape (n_nodes, capacity), uint8
@@ -110,6 +115,7 @@ class Columns(NamedTuple):
     snr_db: FloatArray
     sigma_m: FloatArray
     odds: FloatArray
+    log_share: FloatArray
     tie: IntArray
     slot: IntArray
     log_clutter: FloatArray
@@ -231,6 +237,7 @@ def insert(
             columns.snr_db[n, place] = columns.snr_db[n, place - 1]
             columns.sigma_m[n, place] = columns.sigma_m[n, place - 1]
             columns.odds[n, place] = columns.odds[n, place - 1]
+            columns.log_share[n, place] = columns.log_share[n, place - 1]
             columns.tie[n, place] = columns.tie[n, place - 1]
             columns.slot[n, place] = columns.slot[n, place - 1]
             columns.log_clutter[n, place] = columns.log_clutter[n, place - 1]
@@ -269,6 +276,7 @@ def forget(columns: Columns, before_s: float, gone: IntArray) -> int:
             columns.snr_db[n, i] = columns.snr_db[n, i + drop]
             columns.sigma_m[n, i] = columns.sigma_m[n, i + drop]
             columns.odds[n, i] = columns.odds[n, i + drop]
+            columns.log_share[n, i] = columns.log_share[n, i + drop]
             columns.tie[n, i] = columns.tie[n, i + drop]
             columns.slot[n, i] = columns.slot[n, i + drop]
             columns.log_clutter[n, i] = columns.log_clutter[n, i + drop]
@@ -278,6 +286,20 @@ def forget(columns: Columns, before_s: float, gone: IntArray) -> int:
             columns.look[n, i] = columns.look[n, i + drop]
         columns.count[n] = count - drop
     return n_gone
+
+
+@compiled
+def rank_share(rate_hz: float, all_hz: float, least_hz: float) -> float:
+    """Return what a shot's rank among the impulses of a node is worth, against clutter whose rank is anyone's.
+
+    One over the rate of stronger impulses is no likelihood ratio: averaged over clutter it is far more than one. It
+    becomes one when shared out: part of all shots are among the strongest sounds at a node, the rest at a rate spread
+    evenly over its logarithm.
+    """
+    spread = math.log(max(math.e, all_hz / least_hz))
+    top = math.log(TOP_HZ / least_hz)
+    strong = 1.0 / (1.0 + (rate_hz / TOP_HZ) ** 2)
+    return min(1.0, TOP_SHARE / max(1.0, top) * strong + (1.0 - TOP_SHARE) / spread)
 
 
 @compiled
@@ -312,6 +334,7 @@ def weigh(
             while low > 0 and time_s[low - 1] >= time_s[i] - window_s:
                 low -= 1
             wide, burst, record = 0.0, 0.0, 1
+            all_wide, all_burst = 0, 0
             for j in range(low, count):
                 apart_s = time_s[j] - time_s[i]
                 if apart_s > window_s:
@@ -321,12 +344,16 @@ def weigh(
                 stronger_db = snr_db[j] - snr_db[i]
                 as_strong = 1.0 / (1.0 + math.exp(min(30.0, max(-30.0, -stronger_db / softness_db))))
                 wide += as_strong
+                all_wide += 1
                 if abs(apart_s) <= burst_s:
                     burst += as_strong
+                    all_burst += 1
                     if stronger_db > softness_db and abs(apart_s) <= record_s:
                         record = 0
             rate_hz = max(wide / (2.0 * window_s), burst / (2.0 * burst_s), least_hz)
-            columns.log_clutter[n, i] = math.log(rate_hz) - columns.odds[n, i]
+            all_hz = max(all_wide / (2.0 * window_s), all_burst / (2.0 * burst_s))
+            columns.log_share[n, i] = math.log(rank_share(rate_hz, all_hz, least_hz))
+            columns.log_clutter[n, i] = math.log(rate_hz) - columns.odds[n, i] - columns.log_share[n, i]
             columns.working[n, i] = columns.log_clutter[n, i]
             columns.record[n, i] = record
 
@@ -1190,7 +1217,9 @@ def find_repeat(
                         difference = (columns.snr_db[q, j] - strengths_db[g]) / model.repeat_strength_sigma_db
                         strength = max(LEAST_STRENGTH_ODDS, log_strength - 0.5 * difference * difference)
                         off = (columns.time_s[q, j] - at_s) / model.repeat_sigma_s
-                        score = _student(off) - log_sigma + strength - columns.working[q, j]
+                        # Strength is compared with the first round's; the rank has no further say.
+                        clutter = columns.working[q, j] + columns.log_share[q, j]
+                        score = _student(off) - log_sigma + strength - clutter
                         if score > best:
                             best, best_j = score, j
                     j += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,7 +31,7 @@ from fusion_server.associate.settings import AssociateSettings
 from fusion_server.associate.store import Store
 from shotline.domain import Arrival
 
-__all__ = ["Considered", "Explained", "Search", "arrivals_of"]
+__all__ = ["Considered", "Explained", "Search", "arrivals_of", "template"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -82,6 +82,28 @@ class Considered:
 
 
 @dataclass(slots=True)
+class _Tries:
+    """Seeds and what is known of them; see `fusion_server.associate.kernels.settle_best`."""
+
+    seeds: FloatArray
+    width: int
+    settled: NDArray[np.uint8] = field(init=False)
+    chosen: NDArray[np.int32] = field(init=False)
+    results: FloatArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.settled = np.zeros(len(self.seeds), dtype=np.uint8)
+        self.chosen = np.full((len(self.seeds), self.width), ABSENT, dtype=np.int32)
+        self.results = np.zeros((len(self.seeds), 6))
+
+    def only(self, keep: NDArray[np.bool_]) -> _Tries:
+        """Return some of the rows."""
+        some = _Tries(self.seeds[keep], self.width)
+        some.settled, some.chosen, some.results = self.settled[keep], self.chosen[keep], self.results[keep]
+        return some
+
+
+@dataclass(slots=True)
 class Search:
     """A solve in progress.
 
@@ -116,11 +138,20 @@ class Search:
     def columns(self) -> Columns:
         return self.store.columns
 
-    def run(self, again: Sequence[tuple[float, float, float]], spans_s: FloatArray, *, full: bool) -> None:
+    def run(
+        self,
+        concluded: Sequence[Explained],
+        again: Sequence[tuple[float, float, float]],
+        spans_s: FloatArray,
+        *,
+        full: bool,
+    ) -> None:
         """Find shots; leaves the columns as they were.
 
         Parameters
         ----------
+        concluded : sequence of Explained
+            Shots kept for good: their further rounds are found first.
         again : sequence of (x_m, y_m, origin_s)
             What was found last time: looked at again first.
         spans_s : ndarray, shape (n_spans, 2), float64
@@ -132,11 +163,15 @@ class Search:
         nodes, positions = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
         n = gather(self.columns, spans_s, full, _LOUDEST_LOG_HZ, nodes, positions)
         nodes, positions = nodes[:n], positions[:n]
+        for shot in concluded:
+            self._take_repeats(shot, [shot])
         first = np.array([(x, y, t, math.inf) for x, y, t in again]).reshape(-1, 4)
+        n_passes = 0
         while True:
             count = len(self.found)
             seeds, anchor = self._seeds(nodes, positions)
-            if not len(self.found):
+            n_passes += 1
+            if n_passes == 1:
                 # Arrivals that lead nowhere even when everything is free are left alone until their next turn.
                 self.columns.look[nodes[anchor], positions[anchor]] = 2
             self._take(_distinct(np.concatenate([first, seeds])), full=full)
@@ -165,37 +200,61 @@ class Search:
         return seeds[:n], np.unique(anchor[:n])
 
     def _take(self, seeds: FloatArray, *, full: bool) -> None:
-        """Take what stands up among the seeds, best first."""
-        settled = np.zeros(len(seeds), dtype=np.uint8)
-        chosen = np.full((len(seeds), self._width), ABSENT, dtype=np.int32)
-        results = np.zeros((len(seeds), 6))
+        """Take what stands up among the seeds, best first; then bursts whose rounds only stand up together."""
         asked = self.settings.min_log_evidence
-        tried = 0
-        while len(seeds):
-            at_least = asked if tried == 0 else asked - self.settings.burst_log_evidence
+        tries = _Tries(seeds, self._width)
+        while True:
+            while (shot := self._best(tries, asked)) is not None:
+                self._accept(shot)
+            if not len(tries.seeds):
+                return
+            # Between full looks only what stood up before is worth the trouble.
+            if not full:
+                tries = tries.only(np.isinf(tries.seeds[:, 3]))
+            burst = self._best_burst(tries, asked - self.settings.burst_log_evidence)
+            if burst is None:
+                return
+            self._accept(burst)
+
+    def _best(self, tries: _Tries, at_least: float) -> Explained | None:
+        while len(tries.seeds):
             best = settle_best(
-                self.columns, self.ground, self.sky, self.model, seeds, at_least, settled, chosen, results
+                self.columns,
+                self.ground,
+                self.sky,
+                self.model,
+                tries.seeds,
+                at_least,
+                tries.settled,
+                tries.chosen,
+                tries.results,
             )
-            if at_least == asked and not self.considered:
-                self.considered.append(Considered(results.copy(), chosen.copy()))
+            if not self.considered:
+                self.considered.append(Considered(tries.results.copy(), tries.chosen.copy()))
             if best < 0:
-                if tried or not full:
-                    return
-                tried = 1
-                continue
-            shot = self._explained(results[best], chosen[best])
-            burst = shot is not None and shot.log_evidence < asked
-            if shot is None or (burst and not self._is_burst(shot)):
-                results[best, 3] = -math.inf
-                tried += 1
-                if burst and tried > _BURSTS_TRIED:
-                    return
-                continue
-            self._mark(shot, 0)
-            if any(_is_split(shot, other) for other in self.found):
-                continue
-            self._take_with_repeats(shot)
-            tried = 0
+                return None
+            shot = self._explained(tries.results[best], tries.chosen[best])
+            if shot is not None:
+                return shot
+            tries.results[best, 3] = -math.inf
+        return None
+
+    def _best_burst(self, tries: _Tries, at_least: float) -> Explained | None:
+        for _ in range(_BURSTS_TRIED):
+            shot = self._best(tries, at_least)
+            if shot is None or self._is_burst(shot):
+                return shot
+            same = (tries.results[:, 3] == shot.log_evidence) & (tries.results[:, 0] == shot.x_m)
+            tries.results[same, 3] = -math.inf
+        return None
+
+    def _accept(self, shot: Explained) -> None:
+        self._mark(shot, 0)
+        if any(_is_split(shot, other) for other in self.found):
+            return
+        self.found.append(shot)
+        self._echoes(shot)
+        self._take_repeats(shot, [shot])
 
     def _explained(self, result: FloatArray, chosen: NDArray[np.int32]) -> Explained | None:
         home = int(result[5])
@@ -227,14 +286,13 @@ class Search:
             self._mark(shot, 1)
         return evidence >= self.settings.min_log_evidence
 
-    def _take_with_repeats(self, first: Explained) -> None:
-        taken = [first]
-        self._echoes(first)
+    def _take_repeats(self, first: Explained, taken: list[Explained]) -> None:
+        """Take the further rounds of a shot, best first."""
         while (again := self._repeat(first, taken)) is not None:
             self._mark(again, 0)
-            taken.append(again)
             self._echoes(again)
-        self.found += taken
+            taken.append(again)
+            self.found.append(again)
 
     def _repeat(self, first: Explained, taken: Sequence[Explained]) -> Explained | None:
         chosen = np.full(self._width, ABSENT, dtype=np.int32)
@@ -303,6 +361,18 @@ class Search:
         for node in np.flatnonzero(self._touched_from <= self._touched_to).tolist():
             restore(self.columns, node, self._touched_from[node], self._touched_to[node])
         self.store.draw(self._touched_from, self._touched_to, margin_s=COARSE_GATE_S + BIN_S)
+
+
+def template(
+    ground: Ground, x_m: float, y_m: float, origin_s: float, log_evidence: float, places: Mapping[int, int]
+) -> Explained:
+    """Return a shot from a place, an instant, and the positions of its arrivals by node."""
+    home = int(np.argmin(np.hypot(*(ground.sites_m - (x_m, y_m)).T)))
+    around = ground.around[ground.around_first[home] : ground.around_first[home + 1]].tolist()
+    chosen = np.array([places.get(node, ABSENT) for node in around], dtype=np.int32)
+    there = chosen != ABSENT
+    nodes = np.array(around, dtype=np.int64)[there]
+    return Explained(x_m, y_m, origin_s, log_evidence, home, nodes, chosen[there].astype(np.int64), chosen)
 
 
 def _padded(chosen: NDArray[np.int32], width: int) -> NDArray[np.int32]:

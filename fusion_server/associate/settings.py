@@ -87,7 +87,7 @@ class AssociateSettings:
     echo_hz: float = 6.0
     echo_decay_s: float = 0.25
     echo_weaker_db: float = 4.0
-    burst_log_evidence: float = 10.0
+    burst_log_evidence: float = 20.0
     class_weight: float = 2.0
     class_usual_probability: float = 0.6
     path_sigma_s: float = 0.009

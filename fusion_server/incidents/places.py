@@ -249,7 +249,7 @@ def _without_echoes(
     fixes: Sequence[Location], groups: Sequence[tuple[int, ...]], settings: IncidentSettings
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
     """Return groups with those in step with a larger one put to it, and the rounds of the latter."""
-    times_s = [(shot.location.origin_time_ns - fixes[0].origin_time_ns) / NS_PER_S for shot in fixes]
+    times_s = [(fix.origin_time_ns - fixes[0].origin_time_ns) / NS_PER_S for fix in fixes]
 
     def follows(group: tuple[int, ...], leader: tuple[int, ...]) -> bool:
         longest_s = float(np.hypot(*(_middle(fixes, group) - _middle(fixes, leader)))) / settings.speed_of_sound_mps

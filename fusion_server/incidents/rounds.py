@@ -2,8 +2,8 @@
 
 A round is missed when fewer nodes report it than a shot must rest on, or when it hides in the sound of the round
 before it; one is invented when echoes or clutter fit together by chance. The interval adds to the count the number
-missed, negative binomial, and takes from it the number invented, Poisson-binomial, each at the given confidence. The
-rates are those of simulated scenes (`fusion_server.incidents.coefficients`).
+missed, geometric (an event loses one round or many), and takes from it the number invented, Poisson-binomial, each at
+the given confidence. The rates are those of simulated scenes (`fusion_server.incidents.coefficients`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusion_server.incidents.coefficients import INVENTED, MISSED, MISSED_RATES_S
+from fusion_server.incidents.coefficients import ALONE, INVENTED, MISSED, MISSED_RATES_S
 from shotline.domain import Shot
 from shotline.units import NS_PER_S
 
@@ -22,7 +22,6 @@ __all__ = ["alone_probability", "invented_probability", "missed_probability", "r
 _MIN_NODES = 4
 """That a shot must rest on."""
 _EACH_SIDE = 0.05
-_MOST_MISSED = 10_000
 
 
 def invented_probability(log_evidence: float | None) -> float:
@@ -36,7 +35,8 @@ def invented_probability(log_evidence: float | None) -> float:
 def missed_probability(shots: Sequence[Shot]) -> list[float]:
     """Return, for each round, the probability that one like it would not have been found.
 
-    The larger of two: by how many nodes hear a round here, and by how closely rounds follow each other.
+    The larger of two: by how many nodes hear a round here, and by how closely rounds follow each other; for a single
+    round, the share of single ones that had company.
 
     Parameters
     ----------
@@ -46,11 +46,12 @@ def missed_probability(shots: Sequence[Shot]) -> list[float]:
     heard = [{item.arrival.site.node for item in shot.location.verdicts if item.used} for shot in shots]
     everyone: set[str] = set().union(*heard)
     times_s = np.array([shot.location.origin_time_ns - shots[0].location.origin_time_ns for shot in shots]) / NS_PER_S
-    intervals_s = np.diff(times_s)
+    by_cadence = ALONE
+    if len(shots) > 1:
+        between_s = float(np.median(np.diff(times_s)))
+        by_cadence = next(share for limit_s, share in zip(MISSED_RATES_S, MISSED, strict=True) if between_s >= limit_s)
     chances = []
-    for index, nodes in enumerate(heard):
-        near_s = float(np.min(intervals_s[max(0, index - 1) : index + 1], initial=math.inf))
-        by_cadence = next(share for limit_s, share in zip(MISSED_RATES_S, MISSED, strict=True) if near_s >= limit_s)
+    for nodes in heard:
         # One more heard and one more not: a share of all or nothing is not believed.
         share = (len(nodes) + 1.0) / (len(everyone | nodes) + 2.0)
         chances.append(max(by_cadence, _fewer_than(_MIN_NODES, max(len(everyone), _MIN_NODES), share)))
@@ -91,22 +92,12 @@ def _upper_of_several(chances: Sequence[float]) -> int:
 
 
 def _upper_of_waiting(chances: Sequence[float]) -> int:
-    """Return the same of what was missed, each found round having been preceded by a geometric number of them."""
+    """Return the same of what was missed: geometric, with the mean that the chances of the found rounds give."""
     mean = sum(chance / (1.0 - chance) for chance in chances)
-    variance = sum(chance / (1.0 - chance) ** 2 for chance in chances)
     if mean <= 0.0:
         return 0
-    # One negative binomial with the mean and the variance of the sum.
-    success = min(mean / variance, 1.0 - 1e-9)
-    size = mean * success / (1.0 - success)
-    term = size * math.log(success)
-    total = 0.0
-    for count in range(_MOST_MISSED):
-        total += math.exp(term)
-        if total >= 1.0 - _EACH_SIDE:
-            return count
-        term += math.log((size + count) / (count + 1.0) * (1.0 - success))
-    return _MOST_MISSED
+    # P(more than n) = (mean / (1 + mean)) ** (n + 1).
+    return max(0, math.ceil(math.log(_EACH_SIDE) / math.log(mean / (1.0 + mean)) - 1.0 - 1e-9))
 
 
 def _quantile(distribution: np.ndarray[tuple[int], np.dtype[np.float64]]) -> int:

@@ -29,7 +29,7 @@ from fusion_server.locate.kernel import (
 )
 from fusion_server.locate.region import Cells, posterior_cells, rings_of
 from fusion_server.locate.settings import Height, LocateSettings
-from fusion_server.locate.uncertainty import cep_of_axes_m, ellipse, horizontal_dop, principal_axes
+from fusion_server.locate.uncertainty import cep_m, ellipse, horizontal_dop, principal_axes
 from shotline.atmosphere import Weather
 from shotline.domain import Arrival, ArrivalVerdict, Location, NoLocation, NoLocationReason, Root
 from shotline.units import NS_PER_S, kelvin_from_celsius, ns_from_seconds
@@ -73,10 +73,8 @@ class _Status(IntEnum):
 
 
 # Figures of a fix, by column.
-_X, _Y, _Z, _Z_SIGMA, _OFFSET_S, _OFFSET_SIGMA_S, _XX, _XY, _YY, _GDOP, _RMS_S, _CEP50, _CEP95, _LOG_EVIDENCE = range(
-    14
-)
-_FIGURES = 14
+_X, _Y, _Z, _Z_SIGMA, _OFFSET_S, _OFFSET_SIGMA_S, _XX, _XY, _YY, _GDOP, _RMS_S, _LOG_EVIDENCE = range(12)
+_FIGURES = 12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -163,7 +161,7 @@ class Fixes:
         0 where there is a fix.
     detail : ndarray, shape (n_shots, 2), float64
         Figures of a refusal.
-    figures : ndarray, shape (n_shots, 14), float64
+    figures : ndarray, shape (n_shots, 12), float64
     roots : ndarray, shape (n_shots, MOST_MODES, 4), float64
         x, y in m, origin in s after the first arrival, weight; heaviest first, NaN where there are no more.
     residual_s, standardised : ndarray, shape (n_arrivals,), float64
@@ -227,8 +225,8 @@ class Fixes:
             origin_sigma_s=figures[_OFFSET_SIGMA_S],
             covariance_m2=covariance,
             ellipse95=ellipse(covariance, confidence=0.95),
-            cep50_m=figures[_CEP50],
-            cep95_m=figures[_CEP95],
+            cep50_m=cep_m(covariance, probability=0.50),
+            cep95_m=cep_m(covariance, probability=0.95),
             gdop=figures[_GDOP],
             rms_residual_s=figures[_RMS_S],
             verdicts=tuple(
@@ -296,8 +294,9 @@ def _not_finite(batch: ArrivalBatch, shot: int, which: int) -> str:
     name = batch.arrivals[shot][which].uid if batch.arrivals else f"number {which}"
     x_m, y_m, z_m = batch.site_m[row].tolist()
     return (
-        f"arrival {name} has a value that is not finite, or a negative sigma (site {x_m}, {y_m}, {z_m} m, "
-        f"sigma {batch.site_sigma_m[row]} m; time sigma {batch.sigma_s[row]} s); correct it or leave it out"
+        f"arrival {name} has a value that is not finite (site {x_m}, {y_m}, {z_m} m, "
+        f"sigma {batch.site_sigma_m[row]} m; time sigma {batch.sigma_s[row]} s), or a negative sigma; "
+        "correct it or leave it out"
     )
 
 
@@ -328,17 +327,18 @@ def locate_batch(
     weather : Weather
     settings : LocateSettings, optional
     ground : Ground, optional
-        Height of sources, with ``settings.height`` known or free; level ground at ``settings.height_m`` by default.
+        Where sources are on it, or free about it; without, and where their height is known, they are at
+        ``settings.height_m``.
     regions : bool
         Whether to look closer, at some milliseconds each, where an ellipse does not tell where the shot may have been;
         without, the errors of such fixes are not to be used.
     """
     settings = settings or LocateSettings()
+    if ground is None or settings.height is Height.KNOWN:
+        ground = Ground.level(settings.height_m)
     air = _Air(weather.speed_of_sound_mps, *weather.wind_enu_mps)
     model = _model(weather, settings, ground)
-    heights = _LEVEL
-    if settings.height is not Height.PLANAR:
-        heights = ground.height_m if ground is not None else np.full((1, 1), settings.height_m)
+    heights = _LEVEL if settings.height is Height.PLANAR else np.ascontiguousarray(ground.height_m)
     scatter = _Scatter(
         settings.path_sigma_s,
         settings.path_freedom,
@@ -363,7 +363,7 @@ def locate_batch(
     columns = _Columns(
         batch.first,
         batch.node,
-        batch.site_m if settings.height is not Height.PLANAR else batch.site_m * _FLAT,
+        batch.site_m if settings.height is not Height.PLANAR else _flattened(batch.site_m),
         batch.site_sigma_m,
         batch.sigma_s,
         batch.snr_db,
@@ -388,7 +388,13 @@ def locate_batch(
 
 
 _LEVEL = np.zeros((1, 1))
-_FLAT = np.array([1.0, 1.0, 0.0])
+
+
+def _flattened(site_m: FloatArray) -> FloatArray:
+    """Return sites at height 0, but for heights that are no numbers: those are to be complained of."""
+    flat = site_m.copy()
+    flat[np.isfinite(flat[:, 2]), 2] = 0.0
+    return flat
 
 
 class _Air(NamedTuple):
@@ -428,7 +434,7 @@ class _Answers(NamedTuple):
     bent: NDArray[np.bool_]
 
 
-def _model(weather: Weather, settings: LocateSettings, ground: Ground | None) -> Model:
+def _model(weather: Weather, settings: LocateSettings, ground: Ground) -> Model:
     warmth, wind = weather.temperature_sigma_c, weather.wind_sigma_mps
     return Model(
         speed_mps=weather.speed_of_sound_mps,
@@ -449,9 +455,9 @@ def _model(weather: Weather, settings: LocateSettings, ground: Ground | None) ->
         hearing_range_m=settings.hearing_range_m,
         height_sigma_m=settings.height_sigma_m,
         unknowns=7 if settings.height is Height.FREE else 6,
-        ground_x_m=0.0 if ground is None else ground.x_m,
-        ground_y_m=0.0 if ground is None else ground.y_m,
-        ground_cell_m=1.0 if ground is None else ground.cell_m,
+        ground_x_m=ground.x_m,
+        ground_y_m=ground.y_m,
+        ground_cell_m=ground.cell_m,
     )
 
 
@@ -617,7 +623,7 @@ def _locate_one(
     order = np.argsort(-weight, kind="mergesort")
     n_modes = 0
     for mode in order:
-        if weight[mode] >= _LEAST_WEIGHT:
+        if weight[mode] >= _LEAST_WEIGHT or (n_nodes == MIN_NODES and weight[mode] > 0.0):
             drift = modes[mode, 2] / air.speed_mps
             answers.roots[shot, n_modes, 0] = modes[mode, 0] + x_m + air.east_mps * drift
             answers.roots[shot, n_modes, 1] = modes[mode, 1] + y_m + air.north_mps * drift
@@ -647,7 +653,7 @@ def _locate_one(
             n_used += 1
             chi_sq += (STUDENT_NU + 1.0) / (STUDENT_NU + z * z) * z * z
             square += residual * residual
-    if n_used < MIN_NODES or 2 * n_used < n_nodes:
+    if n_used < MIN_NODES or 2 * n_used <= n_nodes:
         answers.detail[shot, 0], answers.detail[shot, 1] = n_used, n_nodes
         return _Status.FEW_AGREE.value
     dop = horizontal_dop(directions[:n_used])
@@ -691,12 +697,9 @@ def _excess(chi_sq: float, n_used: int, n: int, scatter: _Scatter) -> float:
 
 @compiled
 def _say_error(figures: FloatArray, xx: float, xy: float, yy: float, scatter: _Scatter) -> None:
-    """Fill in covariance and CEP, systematic term included."""
+    """Fill in the covariance, systematic term included."""
     systematic = scatter.systematic_m**2
     figures[_XX], figures[_XY], figures[_YY] = xx + systematic, xy, yy + systematic
-    major, minor, _ = principal_axes(figures[_XX], xy, figures[_YY])
-    figures[_CEP50] = cep_of_axes_m(major, minor, 0.50)
-    figures[_CEP95] = cep_of_axes_m(major, minor, 0.95)
 
 
 @compiled
@@ -756,9 +759,10 @@ def _bend(
             chi_sq += (STUDENT_NU + 1.0) / (STUDENT_NU + z_sq) * z_sq
     wide = sigma * math.sqrt(_excess(chi_sq, n_used, model.unknowns, scatter))
     figures = answers.figures[shot]
-    cells, log_density, mass = posterior_cells(sites, rho, wide, level_db, used, model, ground)
     drift = figures[_OFFSET_S]
     east, north = x_m + air.east_mps * drift, y_m + air.north_mps * drift
+    bearing_rad = math.atan2(figures[_Y] - north, figures[_X] - east)
+    cells, log_density, mass = posterior_cells(sites, rho, wide, level_db, used, model, ground, bearing_rad)
     places, corners = np.empty((len(mass), 2)), np.empty((len(mass), 4, 2))
     for cell in range(len(mass)):
         away, bearing = cells[cell, 0], cells[cell, 1]

@@ -1,8 +1,8 @@
 """Where a shot may have been when no ellipse says it: the posterior on cells, and the outline of its densest part.
 
 The posterior of the place, its other unknowns at their best, is evaluated on cells of range and bearing about the
-middle of the nodes: seen from there, what is far off is long in range and thin in bearing. Cells are split where it matters,
-in the direction that matters: first blurred to what the arrival-time differences vary across the cell, so that no thin
+middle of the nodes: seen from there, what is far off is long in range and thin in bearing. Cells are split where and in
+what direction it matters: first blurred to what the arrival-time differences vary across the cell, so that no thin
 ridge falls between, then finer until that is little beside their sigmas.
 """
 
@@ -30,7 +30,7 @@ _LEVELS = 24
 _MOST_CELLS = 6000
 _BLUR = 1.0 / math.sqrt(12.0)
 """Standard deviation of a uniform spread over one unit."""
-_FINE = 0.35
+_FINE = 0.3
 """A cell is fine when it blurs no node by more than this share of its sigma."""
 _LEAST_MASS = 1e-5
 """Cells of a smaller share of the whole are dropped."""
@@ -64,6 +64,7 @@ def posterior_cells(
     used: NDArray[np.bool_],
     model: Model,
     ground: FloatArray,
+    bearing_rad: float,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return cells (log range, bearing, their sizes), shape (n, 4), about the origin of ``sites``, with log density.
 
@@ -71,6 +72,8 @@ def posterior_cells(
     ----------
     sites, rho, sigma, level_db, used, model, ground
         As in `fusion_server.locate.kernel`.
+    bearing_rad : float
+        Of the fix from the origin: cells are laid out from there, so that they turn with the nodes.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def posterior_cells(
         for j in range(_BEARINGS):
             cell = cells[i * _BEARINGS + j]
             cell[2], cell[3] = (highest - lowest) / _RANGES, 2.0 * math.pi / _BEARINGS
-            cell[0], cell[1] = lowest + (i + 0.5) * cell[2], (j + 0.5) * cell[3]
+            cell[0], cell[1] = lowest + (i + 0.5) * cell[2], bearing_rad + (j + 0.5) * cell[3]
     density, mass = np.empty(count), np.empty(count)
     split = np.empty(count, dtype=np.int64)
     for depth in range(_LEVELS):
@@ -159,7 +162,7 @@ def _evaluate(
         worst_out = max(worst_out, out / sigma[node])
         worst_across = max(worst_across, across / sigma[node])
     state[2] = np.median(gap)
-    cost = climb(state, sites, rho, blurred, model, 1.0, model.unknowns, 2, 0.05, 6)
+    cost = climb(state, sites, rho, blurred, model, 1.0, model.unknowns, 2, 1e-3, 30)
     cell[4], cell[5], cell[6] = state[3], state[4], state[5]
     split = 0
     if max(worst_out, worst_across) > _FINE:

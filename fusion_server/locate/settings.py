@@ -13,8 +13,10 @@ class Height(StrEnum):
 
     PLANAR = "planar"
     """Everything in one plane: the default; free height on a flat array throws the fix about."""
+    GROUND = "ground"
+    """The source is on the ground that the nodes stand on, see `ground_of_sites`; slant ranges are used."""
     KNOWN = "known"
-    """The height is that of the ground, or a given one; slant ranges are used."""
+    """The height is given; slant ranges are used."""
     FREE = "free"
     """The height is solved for, held by a weak prior about the ground."""
 
@@ -49,6 +51,8 @@ class LocateSettings:
     hearing_range_m : float
         Hardly anybody hears a shot from further away.
     height : Height
+    mast_m : float
+        How high a microphone usually stands over the ground where sources are.
     height_m : float
         The known height, or the centre of the prior when free, where no ground is given.
     height_sigma_m : float
@@ -69,5 +73,6 @@ class LocateSettings:
     level_sigma_db: float = 10.0
     hearing_range_m: float = 2000.0
     height: Height = Height.PLANAR
+    mast_m: float = 8.0
     height_m: float = 0.0
     height_sigma_m: float = 20.0

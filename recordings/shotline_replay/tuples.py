@@ -16,7 +16,7 @@ from functools import partial
 import msgspec
 import numpy as np
 
-from fusion_server.locate import LocateSettings, locate
+from fusion_server.locate import Height, LocateSettings, ground_of_sites, locate
 from fusion_server.registry import Registry
 from shotline.atmosphere import Weather
 from shotline.domain import Arrival, Incident, IncidentState, Location, NoLocation, Shot
@@ -131,6 +131,7 @@ def locate_dataset(
         Subsets of each size per shot, each drawn without replacement.
     seed : int
     settings : LocateSettings, optional
+        By default with sources on the ground that the scene's sites stand on.
     jobs, progress
         See `shotline_replay.replay.replay_dataset`.
 
@@ -178,10 +179,12 @@ def locator_report(scenes: Sequence[SceneFixes], *, subsets: int) -> LocatorRepo
 def _locate_scene(
     scene: Scene, *, sensors: tuple[int, ...], subsets: int, seed: int, settings: LocateSettings | None
 ) -> SceneFixes:
+    settings = settings or LocateSettings(height=Height.GROUND)
+    ground = ground_of_sites(scene.sites, mast_m=settings.mast_m)
     records: list[IncidentRecord] = []
     by_sensors = {size: _Fixes() for size in (0, *sensors)}
     for shot in given_shots(scene):
-        found = locate(shot.arrivals, weather=shot.weather, settings=settings)
+        found = locate(shot.arrivals, weather=shot.weather, settings=settings, ground=ground)
         if isinstance(found, Location):
             records.append(incident_record(_one_shot(shot, found), scene.frame, scene=scene.name))
         if shot.truth is None:
@@ -195,7 +198,8 @@ def _locate_scene(
             for _ in range(subsets):
                 chosen = sorted(rng.choice(len(shot.arrivals), size=size, replace=False))
                 some = [shot.arrivals[index] for index in chosen]
-                _count(by_sensors[size], locate(some, weather=shot.weather, settings=settings), shot.truth)
+                found = locate(some, weather=shot.weather, settings=settings, ground=ground)
+                _count(by_sensors[size], found, shot.truth)
     return SceneFixes(scene.name, tuple(records), by_sensors)
 
 

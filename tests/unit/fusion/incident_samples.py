@@ -6,14 +6,14 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from conftest import START_NS
 from numpy.typing import NDArray
 
 from shotline.domain import Arrival, ArrivalVerdict, DetectionId, Ellipse, Location, Shot, Site
-from shotline.units import ns_from_seconds
+from shotline.units import NS_PER_S, ns_from_seconds
 
-__all__ = ["Range", "bare_shot"]
+__all__ = ["START_NS", "Range", "bare_shot"]
 
+START_NS = 1_800_000_000 * NS_PER_S
 SPEED_MPS = 340.0
 
 
@@ -56,7 +56,8 @@ class Range:
         log_evidence: float | None = None,
     ) -> Shot:
         """One round; the whole world is turned about the origin, then shifted."""
-        delay_s = np.hypot(*(self.sites_m - np.array(place_m)).T) / SPEED_MPS + self.path_s
+        away_m = np.hypot(*(self.sites_m - np.array(place_m)).T)
+        delay_s = away_m / SPEED_MPS + self.path_s
         delay_s = delay_s + scatter_s * rng.standard_normal(len(delay_s))
         turn = np.array([[math.cos(turn_rad), -math.sin(turn_rad)], [math.sin(turn_rad), math.cos(turn_rad)]])
         sites_m = self.sites_m @ turn.T + shift_m
@@ -69,6 +70,8 @@ class Range:
                     Site(f"n{node:02}", float(sites_m[node, 0]), float(sites_m[node, 1])),
                     START_NS + ns_from_seconds(at_s + float(delay_s[node])),
                     sigma_s=0.0003,
+                    snr_db=60.0 - 20.0 * math.log10(max(away_m[node], 10.0) / 10.0),
+                    level_db=80.0,
                 ),
                 0.0,
                 True,

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
-from conftest import START_NS
-from incident_samples import Range, bare_shot
+from incident_samples import START_NS, Range, bare_shot
 
 from fusion_server.incidents import make_incident
 from shotline.domain import ArrivalVerdict, Ellipse, IncidentState, LostHypothesis, Root, Shot, Silence

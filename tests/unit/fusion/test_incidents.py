@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import START_NS
-from incident_samples import Range, bare_shot
+from incident_samples import START_NS, Range, bare_shot
 
 from fusion_server.incidents import (
     IncidentSettings,
@@ -17,11 +16,12 @@ from fusion_server.incidents import (
     incident_id,
     make_incident,
     mean_place,
+    rounds,
 )
 from fusion_server.incidents.firemode import automatic_probability, fire_mode
 from fusion_server.incidents.grouping import difference_covariance_m2
 from fusion_server.incidents.probability import incident_probability, pooled_voices
-from fusion_server.incidents.rounds import missed_probability, rounds_interval
+from fusion_server.incidents.rounds import alone_probability, missed_probability, rounds_interval
 from shotline.domain import Arrival, DetectionId, FireMode, Incident, IncidentState, Shot, Silence, Site
 from shotline.units import ns_from_seconds
 
@@ -154,23 +154,37 @@ def test_a_mode_is_told_only_when_probable() -> None:
     assert 0.5 <= probability < 0.9
 
 
-def test_rounds_that_few_nodes_hear_may_have_company(rng: np.random.Generator) -> None:
+def test_rounds_that_few_nodes_hear_may_have_company(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "MISSED", (0.001, 0.05, 0.3))
+    monkeypatch.setattr(rounds, "INVENTED", (0.1, 0.0, 0.2))
     array = Range(rng)
     everyone = np.ones(len(array.sites_m), dtype=bool)
-    clear = [array.shot((0.0, 0.0), 0.5 * n, rng=rng, heard=everyone, log_evidence=40.0) for n in range(6)]
-    low, high = rounds_interval(clear)
-    assert (low, len(clear)) == (6, 6)
-    assert high <= 7
+    clear = [array.shot((0.0, 0.0), 0.5 * n, rng=rng, heard=everyone, log_evidence=60.0) for n in range(6)]
+    assert rounds_interval(clear) == (6, 6)
+    assert rounds_interval(clear, echoes=2) == (4, 6)
     few = []
     for number in range(6):
         heard = np.zeros(len(array.sites_m), dtype=bool)
         heard[rng.permutation(len(heard))[:4]] = True
         few.append(array.shot((0.0, 0.0), 0.5 * number, rng=rng, heard=heard, log_evidence=4.0))
-    low_few, high_few = rounds_interval(few)
-    assert 1 <= low_few <= 6
-    assert high_few > high
+    low, high = rounds_interval(few)
+    assert 1 <= low < 6 < high
     assert min(missed_probability(few)) > max(missed_probability(clear))
-    assert rounds_interval(clear, echoes=2)[0] == 4
+
+
+def test_the_interval_of_rounds_is_exact(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "MISSED", (0.001, 0.05, 0.25))
+    monkeypatch.setattr(rounds, "ALONE", 0.2)
+    monkeypatch.setattr(rounds, "INVENTED", (0.5, 0.0, 0.2))
+    array = Range(rng, nodes=30)
+    fast = [array.shot((0.0, 0.0), 0.1 * n, rng=rng) for n in range(3)]
+    assert missed_probability(fast) == pytest.approx([0.25] * 3)
+    # A mean of 3 (1/3) = 1 missed: P(more than n) = 2^-(n + 1), first below 5 % at 4. Half of three are invented:
+    # P(3) = 1/8 is above 5 %, so all may be, but for the one that an incident is about.
+    assert rounds_interval(fast) == (1, 7)
+    # A fifth of the single ones have company: a quarter missed on average, P(more than n) = 0.2^(n + 1).
+    assert rounds_interval(fast[:1]) == (1, 2)
+    assert alone_probability(fast[:1]) == pytest.approx(0.8)
 
 
 def test_voices_are_pooled_robustly() -> None:
@@ -202,7 +216,7 @@ def test_probability_follows_the_voices_and_is_modest_without_them(rng: np.rando
         )
 
     # With nobody's word it is no certainty either way.
-    assert 0.3 < probability(None) < 0.8
+    assert 0.2 - 1e-9 <= probability(None) <= 0.8 + 1e-9
     assert probability(0.95) > 0.9
     assert probability(0.05) < 0.1
     ordered = [probability(voice) for voice in (0.1, 0.4, 0.6, 0.9)]
