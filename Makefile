@@ -25,6 +25,8 @@ $(STAMP): pyproject.toml
 	@$(PORTAUDIO)
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --editable '.[node,server,dev]'
+	@echo "compiling the hot loops, once: half a minute or so"
+	$(VENV)/bin/python -m fusion_server.warm
 	@touch $@
 
 # Sound cards are read through PortAudio, which no wheel for Linux carries. Sound files need none of it.

@@ -27,7 +27,7 @@ __all__ = ["SETTINGS", "PyOctoSettings", "pyocto_incidents"]
 
 @dataclass(frozen=True, slots=True)
 class PyOctoSettings:
-    """What is given to PyOcto, in its own words; its unit of length is the kilometre.
+    """What is given to PyOcto, in its own words; its unit of length is the kilometre. Defaults: the best of some forty.
 
     Parameters
     ----------
@@ -43,13 +43,13 @@ class PyOctoSettings:
         How far the search space reaches beyond the sites, kilometres.
     """
 
-    tolerance: float = 0.05
-    pick_match_tolerance: float = 0.05
+    tolerance: float = 0.06
+    pick_match_tolerance: float = 0.03
     min_node_size: float = 0.05
     min_node_size_location: float = 0.005
-    n_picks: int = 5
-    min_interevent_time: float = 0.1
-    min_pick_fraction: float = 0.25
+    n_picks: int = 9
+    min_interevent_time: float = 0.2
+    min_pick_fraction: float = 0.7
     margin: float = 0.3
 
 

@@ -239,7 +239,7 @@ def _cost(done: tuple[float, _Real]) -> float:
 
 
 def by_spherical_interpolation(heard: Heard) -> Place:
-    """Spherical interpolation [SmithAbel1987], eq. 11 and 14, unweighted; the first sensor is the reference."""
+    """Spherical interpolation [SmithAbel1987], unweighted; the first sensor is the reference."""
     sites_m = heard.sites_m[1:] - heard.sites_m[0]
     further_m = heard.delays_s[1:] * heard.speed_of_sound_mps
     inverse = np.linalg.pinv(sites_m)
@@ -250,7 +250,7 @@ def by_spherical_interpolation(heard: Heard) -> Place:
 
 
 def by_chan_ho(heard: Heard) -> Place:
-    """Two weighted linear steps [ChanHo1994], eq. 14 and 22, with equal errors; the first sensor is the reference."""
+    """Two weighted linear steps [ChanHo1994], with equal errors; the first sensor is the reference."""
     sites_m, reference_m = heard.sites_m[1:], heard.sites_m[0]
     further_m = heard.delays_s[1:] * heard.speed_of_sound_mps
     covariance = 0.5 * (np.eye(len(sites_m)) + 1.0)

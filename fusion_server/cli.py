@@ -32,10 +32,13 @@ def run(
     """Run until SIGTERM or Ctrl-C; then end cleanly, with exit code 0."""
     from fusion_server.app import ServerApp
     from fusion_server.config import load_server_config
+    from fusion_server.warm import warm_up
 
     server = ServerApp(load_server_config(config))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
+    # No shot is to wait for the compiler: the first start after an installation takes half a minute longer instead.
+    warm_up()
     with server:
         ready = server.ready()
         if ready_json:

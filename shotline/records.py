@@ -6,6 +6,7 @@ Written by the fusion server, read by everybody. Instants are ISO 8601 text with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -52,16 +53,16 @@ class EllipseRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArrivalRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One arrival given to a fix, used or not."""
+    """One arrival given to a fix, used or not; without a residual where it did not take part."""
 
     node: str
     detection: str
     time_utc: str
-    residual_s: float
+    residual_s: float | None
     used: bool
     reason: str
     snr_db: float
-    level_db: float
+    level_db: float | None
     gunshot_probability: float | None = None
 
 
@@ -306,15 +307,20 @@ def _arrival_records(verdicts: Iterable[ArrivalVerdict]) -> tuple[ArrivalRecord,
             node=verdict.arrival.site.node,
             detection=str(verdict.arrival.uid),
             time_utc=format_utc(verdict.arrival.time_ns, digits=9),
-            residual_s=round(verdict.residual_s, 6),
+            residual_s=_or_none(verdict.residual_s, digits=6),
             used=verdict.used,
             reason=verdict.reason,
             snr_db=round(verdict.arrival.snr_db, 2),
-            level_db=round(verdict.arrival.level_db, 2),
+            level_db=_or_none(verdict.arrival.level_db, digits=2),
             gunshot_probability=verdict.arrival.gunshot_probability,
         )
         for verdict in verdicts
     )
+
+
+def _or_none(value: float, *, digits: int) -> float | None:
+    """Return a rounded number; JSON has no NaN."""
+    return None if math.isnan(value) else round(value, digits)
 
 
 def _degrees(frame: LocalFrame | None, x_m: float, y_m: float) -> tuple[float | None, float | None]:

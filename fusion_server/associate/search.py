@@ -121,6 +121,7 @@ class Search:
     ground: Ground
     sky: Sky
     model: Model
+    concluded: tuple[Explained, ...] = ()
     found: list[Explained] = field(default_factory=list)
     considered: list[Considered] = field(default_factory=list)
     _touched_from: FloatArray = field(init=False)
@@ -163,8 +164,9 @@ class Search:
         nodes, positions = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
         n = gather(self.columns, spans_s, full, _LOUDEST_LOG_HZ, nodes, positions)
         nodes, positions = nodes[:n], positions[:n]
-        for shot in concluded:
-            self._take_repeats(shot, [shot])
+        self.concluded = tuple(concluded)
+        for shot in self.concluded:
+            self._take_repeats(shot)
         first = np.array([(x, y, t, math.inf) for x, y, t in again]).reshape(-1, 4)
         n_passes = 0
         while True:
@@ -250,11 +252,11 @@ class Search:
 
     def _accept(self, shot: Explained) -> None:
         self._mark(shot, 0)
-        if any(_is_split(shot, other) for other in self.found):
+        if any(_is_split(shot, other) for other in (*self.concluded, *self.found)):
             return
         self.found.append(shot)
         self._echoes(shot)
-        self._take_repeats(shot, [shot])
+        self._take_repeats(shot)
 
     def _explained(self, result: FloatArray, chosen: NDArray[np.int32]) -> Explained | None:
         home = int(result[5])
@@ -286,12 +288,11 @@ class Search:
             self._mark(shot, 1)
         return evidence >= self.settings.min_log_evidence
 
-    def _take_repeats(self, first: Explained, taken: list[Explained]) -> None:
+    def _take_repeats(self, first: Explained) -> None:
         """Take the further rounds of a shot, best first."""
-        while (again := self._repeat(first, taken)) is not None:
+        while (again := self._repeat(first, (*self.concluded, *self.found))) is not None:
             self._mark(again, 0)
             self._echoes(again)
-            taken.append(again)
             self.found.append(again)
 
     def _repeat(self, first: Explained, taken: Sequence[Explained]) -> Explained | None:
@@ -306,7 +307,7 @@ class Search:
             first.y_m,
             first.origin_s,
             first.chosen,
-            np.array([shot.origin_s - first.origin_s for shot in taken]),
+            np.array([shot.origin_s - first.origin_s for shot in taken if _is_near(shot, first)]),
             chosen,
         )
         if evidence < self.settings.min_log_evidence:
@@ -400,8 +401,11 @@ def _distinct_places(sites_m: FloatArray) -> int:
 
 def _is_split(one: Explained, other: Explained) -> bool:
     """Say whether two are one sound, whose pulses were picked twice at some nodes."""
-    together = abs(one.origin_s - other.origin_s) < _SPLIT_S
-    return together and math.hypot(one.x_m - other.x_m, one.y_m - other.y_m) < _SPLIT_M
+    return abs(one.origin_s - other.origin_s) < _SPLIT_S and _is_near(one, other)
+
+
+def _is_near(one: Explained, other: Explained) -> bool:
+    return math.hypot(one.x_m - other.x_m, one.y_m - other.y_m) < _SPLIT_M
 
 
 def arrivals_of(shot: Explained, store: Store) -> tuple[Arrival, ...]:

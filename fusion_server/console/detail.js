@@ -93,14 +93,14 @@ function arrivalTable(shot) {
   const scale_ms = Math.max(LEAST_SCALE_MS, 1.5 * Math.max(0, ...used_ms));
   const body = element("tbody");
   for (const arrival of shot.arrivals) {
-    const residual_ms = arrival.residual_s * 1000;
+    const residual_ms = (arrival.residual_s ?? 0) * 1000;
     const probability = arrival.gunshot_probability ?? null;
     body.append(
       element(
         "tr",
         { class: arrival.used ? "used" : "rejected", "data-arrival": arrival.node },
         element("th", { scope: "row", text: arrival.node }),
-        element("td", { class: "number", text: signed(residual_ms) }),
+        element("td", { class: "number", text: arrival.residual_s == null ? "–" : signed(residual_ms) }),
         element("td", {}, bar(residual_ms, scale_ms)),
         element("td", { class: "number", text: arrival.snr_db.toFixed(0) }),
         element("td", { class: "number", text: probability === null ? "–" : percent(probability) }),

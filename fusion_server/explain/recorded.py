@@ -212,8 +212,10 @@ def _verdict(record: ArrivalRecord, network: Network, source: Path) -> ArrivalVe
             field="--nodes",
         )
     time_ns = parse_utc(record.time_utc, source=source, field="time_utc")
-    arrival = Arrival(_detection(record), site, time_ns, snr_db=record.snr_db, level_db=record.level_db)
-    return ArrivalVerdict(arrival, record.residual_s, record.used, record.reason)
+    level_db = math.nan if record.level_db is None else record.level_db
+    residual_s = math.nan if record.residual_s is None else record.residual_s
+    arrival = Arrival(_detection(record), site, time_ns, snr_db=record.snr_db, level_db=level_db)
+    return ArrivalVerdict(arrival, residual_s, record.used, record.reason)
 
 
 def _detection(record: ArrivalRecord) -> DetectionId:

@@ -258,7 +258,7 @@ class Fixes:
             said = _not_finite(self.batch, shot, int(one))
         else:
             said = _SAID[status].format(one=one, two=two)
-        return NoLocation(_REASONS[status], said, self._roots(shot))
+        return NoLocation(_REASONS[status], said, self._roots(shot) if status is _Status.TWO_ROOTS else ())
 
 
 _REASONS = {

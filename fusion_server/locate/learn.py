@@ -28,7 +28,7 @@ def learn_path_sigma(
 
     Empirical Bayes: the evidence of every shot, its place, instant and air integrated out (Laplace), is summed and
     maximised over the logarithm of sigma by golden section between 0.2 and 20 ms. A weak log-normal prior about the
-    value in ``settings``, worth about one shot, keeps a handful of shots from saying much.
+    value in ``settings``, worth about one shot, keeps one or two shots from saying much.
 
     Parameters
     ----------

@@ -171,6 +171,8 @@ def _charts(series: Sequence[Series], incidents: Sequence[IncidentRecord], scene
     for incident in incidents:
         for shot in incident.shots:
             for item in shot.arrivals:
+                if item.residual_s is None:
+                    continue
                 site = places[incident.scene, item.node]
                 distances.append(math.hypot(site.x_m - shot.x_m, site.y_m - shot.y_m))
                 residuals.append(1e3 * item.residual_s)
@@ -321,7 +323,7 @@ def _shot(shot: ShotRecord, number: int, scene: Scene, truth: TruthEvent | None)
             item.node,
             item.time_utc[11:23],
             f"{math.hypot(places[item.node].x_m - shot.x_m, places[item.node].y_m - shot.y_m):.0f}",
-            f"{1e3 * item.residual_s:+.1f}",
+            "-" if item.residual_s is None else f"{1e3 * item.residual_s:+.1f}",
             "used" if item.used else "set aside",
             f"{item.snr_db:.0f}",
             "-" if item.gunshot_probability is None else f"{item.gunshot_probability:.2f}",

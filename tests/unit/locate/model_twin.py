@@ -53,7 +53,12 @@ def outlier_share(z: float, figures: Model) -> float:
 def log_density(residual_m: float, sigma_m: float, figures: Model) -> float:
     """Return the log of the density of one residual: Student-t, or anywhere in `SPREAD_M`."""
     z = residual_m / sigma_m
-    core = (1.0 - figures.outlier_late - figures.outlier_early) * STUDENT_PEAK * (1.0 + z * z / STUDENT_NU) ** -3.0 / sigma_m
+    core = (
+        (1.0 - figures.outlier_late - figures.outlier_early)
+        * STUDENT_PEAK
+        * (1.0 + z * z / STUDENT_NU) ** -3.0
+        / sigma_m
+    )
     return math.log(core + outlier_share(z, figures) / SPREAD_M)
 
 
@@ -117,7 +122,7 @@ def slope(function: Callable[[np.ndarray], float], at: np.ndarray, steps: np.nda
 
 
 def roots_by_search(sites: np.ndarray, rho: np.ndarray, *, half_m: float = 2000.0) -> list[tuple[float, float]]:
-    """Return every place within 1.5 ``half_m`` that explains three pseudoranges, from a start at each point of a grid."""
+    """Return every place within 1.5 ``half_m`` that explains three pseudoranges, from starts on a grid."""
 
     def wrong_m(state: np.ndarray) -> np.ndarray:
         result: np.ndarray = np.hypot(*(sites[:, :2] - state[:2]).T) + state[2] - rho
@@ -135,4 +140,3 @@ def roots_by_search(sites: np.ndarray, rho: np.ndarray, *, half_m: float = 2000.
                 if math.hypot(*place) < 1.5 * half_m and all(math.dist(place, other) > 0.01 for other in found):
                     found.append(place)
     return found
-

@@ -40,7 +40,9 @@ def test_weather_that_does_not_say_is_as_good_as_the_settings() -> None:
     assert sigma_m(weather) == sigma_m(Weather(temperature_c=15.0, wind_sigma_mps=1.0))
     warmth_c = 0.004 * 2.0 * (15.0 + 273.15)
     # One rounding of the speed's error.
-    assert sigma_m(weather) == pytest.approx(sigma_m(Weather(temperature_c=15.0, temperature_sigma_c=warmth_c)), rel=1e-9)
+    assert sigma_m(weather) == pytest.approx(
+        sigma_m(Weather(temperature_c=15.0, temperature_sigma_c=warmth_c)), rel=1e-9
+    )
 
 
 def test_what_the_weather_says_counts_and_not_the_settings() -> None:

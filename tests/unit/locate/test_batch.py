@@ -131,7 +131,7 @@ def test_inputs_are_left_as_they_were() -> None:
         np.testing.assert_array_equal(getattr(batch, name), value, err_msg=name)
 
 
-@pytest.mark.parametrize("n_nodes", [4, 9])
+@pytest.mark.parametrize("n_nodes", [6, 9])
 def test_evidence_falls_when_arrivals_contradict_each_other(n_nodes: int) -> None:
     sites = random_array(np.random.default_rng(n_nodes), n_nodes)
     late_s = np.where(np.arange(n_nodes) % 2, 0.012, -0.012)

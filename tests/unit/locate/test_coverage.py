@@ -39,7 +39,7 @@ def test_95_percent_fall_inside(n_nodes: int) -> None:
 
 
 def _bound_m2(sites_m: np.ndarray, source_m: np.ndarray, sigma_m: float) -> float:
-    """Return the Cramér-Rao bound on the squared error of the place, speed and wind known as well as the settings say."""
+    """Return the Cramér-Rao bound on the squared error of the place, the air known as well as the settings say."""
     settings = LocateSettings()
     normal = np.diag([0.0, 0.0, 0.0, settings.speed_error_sigma**-2, *[settings.wind_error_sigma_mps**-2] * 2])
     for site in sites_m:

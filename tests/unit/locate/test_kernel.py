@@ -143,7 +143,7 @@ class TestPosterior:
         linearise(state, sites, rho, sigma, figures, 1.0, n, first, np.empty((STATE, STATE)), gradient)
         steps = np.array([1e-3, 1e-3, 1e-3, 1e-6, 1e-3, 1e-3, 1e-3, 0.0])
         twin = slope(lambda s: log_posterior(s, sites, rho, sigma, figures), state, steps + 1e-300)
-        # Third derivatives times step²/6, and 1e-13 of value over the step: 1e-9 of a slope's scale, 1/sigma or 1/prior.
+        # Third derivatives times step²/6, and 1e-13 of value over the step: 1e-9 of a slope's scale.
         scale = np.array([1.0, 1.0, 1.0, 1000.0, 1.0, 1.0, 1.0])
         np.testing.assert_allclose(gradient[first:n] / scale[first:n], twin[first:n] / scale[first:n], atol=2e-6)
 
@@ -264,9 +264,9 @@ class TestModes:
     def test_climbing_holds_the_unknowns_it_is_told_to(self) -> None:
         sites, rho, sigma, source = problem(5, 8)
         state = np.zeros(STATE)
-        state[:2] = source[:2] + (30.0, -20.0)
+        state[:2] = source[0] + 30.0, source[1] - 20.0
         climb(state, sites, rho, sigma, model(), 1.0, PLANE, 2, 1e-6, 60)
-        assert state[:2].tolist() == (source[:2] + (30.0, -20.0)).tolist()
+        assert state[:2].tolist() == [source[0] + 30.0, source[1] - 20.0]
         assert abs(state[2]) > 1.0
         assert state[6:].tolist() == [0.0, 0.0]
 

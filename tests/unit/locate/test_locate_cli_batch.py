@@ -115,7 +115,7 @@ def test_the_snr_of_an_arrival_is_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["--temperature-sigma-c", "--wind-sigma-mps"])
 def test_the_error_of_the_weather_is_used(option: str, tmp_path: Path) -> None:
-    path = table(tmp_path, *rows((900.0, 150.0)))
+    path = table(tmp_path, *rows((380.0, 280.0)))
     small, large = (
         json.loads(run(path, "--json", option, value).stdout)["ellipse95"]["semi_major_m"] for value in (0, 8)
     )

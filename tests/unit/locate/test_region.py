@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import shapely
-from locate_samples import ORIGIN_NS, SQUARE, STILL, heard
+from locate_samples import SQUARE, STILL, heard
 from scipy.optimize import brentq
 from simulated import AIR, anywhere, around, simulate
 
@@ -90,10 +90,10 @@ def undecided_m() -> np.ndarray:
     assert _roots(np.column_stack([TRIANGLE, np.zeros(3)]), rho, 0, 1, 2, 1e-6, out) == 2
 
     def contradiction_m(y_m: float) -> float:
-        one, two = (math.dist((-300.0, y_m), root[:2]) + root[2] for root in out)
+        one, two = (math.dist((200.0, y_m), root[:2]) + root[2] for root in out)
         return float(one - two)
 
-    return np.vstack([TRIANGLE, (-300.0, brentq(contradiction_m, -200.0, 600.0) + 2.0)])
+    return np.vstack([TRIANGLE, (200.0, brentq(contradiction_m, 400.0, 600.0) + 2.0)])
 
 
 class TestTwoPlaces:
@@ -102,7 +102,7 @@ class TestTwoPlaces:
         assert len(found.alternatives) == 1
         other = found.alternatives[0]
         assert found.weight + other.weight == pytest.approx(1.0, abs=1e-12)
-        assert found.weight >= other.weight > 0.1
+        assert found.weight >= other.weight > 0.05
         places = [(found.x_m, found.y_m), (other.x_m, other.y_m)]
         # The truth is one of them, and exact, as noise-free arrivals are: half a nanosecond, diluted some ten times.
         assert min(math.dist(place, SOURCE) for place in places) < 1e-4
@@ -147,7 +147,11 @@ class TestTwoPlaces:
 @pytest.mark.parametrize("seed", range(6))
 def test_a_region_moves_with_the_array(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    source, late_s, shift_m = (500.0, 450.0 + rng.uniform(-50, 50)), rng.normal(0, 0.003, 4), rng.uniform(-5000, 5000, 2)
+    source, late_s, shift_m = (
+        (500.0, 450.0 + rng.uniform(-50, 50)),
+        rng.normal(0, 0.003, 4),
+        rng.uniform(-5000, 5000, 2),
+    )
     angle = rng.uniform(-math.pi, math.pi)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     before = located(SQUARE, source, late_s=late_s)
