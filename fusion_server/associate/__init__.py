@@ -32,8 +32,9 @@ from shotline.units import NS_PER_S, ns_from_seconds
 
 __all__ = ["AssociateSettings", "Associator", "Hypothesis", "Reasons"]
 
-_AGAIN_S = (1.0, 2.5, 4.5, 7.0)
+_AGAIN_S = (1.0, 3.0)
 """An arrival looks around again at these ages: others that heard the sound may have come by then."""
+_LAST_LOOK_S = 1.5
 _COARSE_AREA_S = 0.3
 _TIE_MASK = 2**62 - 1
 
@@ -191,7 +192,7 @@ class Associator:
     @property
     def _again_s(self) -> tuple[float, ...]:
         """Ages of another look; the last when every arrival that can come in time has come."""
-        return (*_AGAIN_S, max(self._window_s - 1.5, _AGAIN_S[-1] + 1.0))
+        return (*_AGAIN_S, max(self._window_s - _LAST_LOOK_S, _AGAIN_S[-1] + 1.0))
 
 
 def _model(settings: AssociateSettings) -> Model:

@@ -16,7 +16,7 @@ __all__ = ["STEP_M", "audibility", "lay_out"]
 
 STEP_M = 5.0
 """Steps of the audibility tables."""
-_NEAR = 24
+_NEAR = 16
 """A cell is judged by so many nearest nodes when seeds are sought."""
 _BESIDE_M = 300.0
 """Beyond hearing range: a place may be so far from the site whose surroundings are looked at."""

@@ -309,15 +309,16 @@ def weigh(
     touched_to: FloatArray,
     window_s: float,
     burst_s: float,
+    margin_db: float,
     softness_db: float,
     least_hz: float,
     record_s: float,
 ) -> None:
     """Work out afresh the clutter rate of every arrival that new ones at its node can have changed.
 
-    The rate at which other impulses about as strong or stronger come to the node: an echo or a far door is seldom the
-    strongest sound about. Neighbours count by a soft comparison of SNR, over the window and over the burst, since
-    echoes come in bursts; the higher rate counts.
+    The rate at which other impulses clearly stronger come to the node: an echo or a far door is seldom the strongest
+    sound about. Neighbours count by a soft comparison of SNR with a margin, so that rounds of one gun hardly count
+    against each other, over the window and over the burst, since echoes come in bursts; the higher rate counts.
     """
     for n in range(len(columns.count)):
         if touched_from[n] > touched_to[n]:
@@ -342,13 +343,13 @@ def weigh(
                 if j == i:
                     continue
                 stronger_db = snr_db[j] - snr_db[i]
-                as_strong = 1.0 / (1.0 + math.exp(min(30.0, max(-30.0, -stronger_db / softness_db))))
+                as_strong = 1.0 / (1.0 + math.exp(min(30.0, max(-30.0, (margin_db - stronger_db) / softness_db))))
                 wide += as_strong
                 all_wide += 1
                 if abs(apart_s) <= burst_s:
                     burst += as_strong
                     all_burst += 1
-                    if stronger_db > softness_db and abs(apart_s) <= record_s:
+                    if stronger_db > margin_db and abs(apart_s) <= record_s:
                         record = 0
             rate_hz = max(wide / (2.0 * window_s), burst / (2.0 * burst_s), least_hz)
             all_hz = max(all_wide / (2.0 * window_s), all_burst / (2.0 * burst_s))
@@ -693,18 +694,18 @@ def scan_all(
 
 
 @compiled
-def first_of_each(seeds: FloatArray, apart_m: float, apart_s: float, standing: NDArray[np.uint8]) -> None:
-    """Mark the seeds that are not beside an earlier one that stands, in place and time."""
+def first_of_each(seeds: FloatArray, apart_m: float, apart_s: float, stands_for: IntArray) -> None:
+    """Find for each seed the first one that stands beside it in place and time: itself when there is none."""
     for i in range(len(seeds)):
-        standing[i] = 1
+        stands_for[i] = i
         for j in range(i):
             if (
-                standing[j]
+                stands_for[j] == j
                 and abs(seeds[i, 2] - seeds[j, 2]) < apart_s
                 and abs(seeds[i, 0] - seeds[j, 0]) < apart_m
                 and abs(seeds[i, 1] - seeds[j, 1]) < apart_m
             ):
-                standing[i] = 0
+                stands_for[i] = j
                 break
 
 
@@ -1087,6 +1088,7 @@ def settle_best(
     model: Model,
     seeds: FloatArray,
     at_least: float,
+    bounds: FloatArray,
     settled: NDArray[np.uint8],
     chosen: NDArray[np.int32],
     results: FloatArray,
@@ -1096,15 +1098,17 @@ def settle_best(
     Parameters
     ----------
     seeds : ndarray, shape (n_seeds, 4), float64
+    bounds : ndarray, shape (n_seeds,), float64
+        About the most evidence each can have; worked out where NaN. Striking out arrivals only lowers it.
     settled : ndarray, shape (n_seeds,), uint8
         Whether a row of ``results`` is known; kept up to date.
     chosen : ndarray, shape (n_seeds, most around a site), int32
     results : ndarray, shape (n_seeds, 6), float64
         See `settle`; a row is worked out again when one of its arrivals is no longer free.
     """
-    bounds = np.empty(len(seeds))
     for i in range(len(seeds)):
-        bounds[i] = _bound(columns, ground, sky, model, seeds[i, 0], seeds[i, 1], seeds[i, 2])
+        if math.isnan(bounds[i]):
+            bounds[i] = _bound(columns, ground, sky, model, seeds[i, 0], seeds[i, 1], seeds[i, 2])
     best = -1
     for i in np.argsort(-bounds, kind="mergesort"):
         if bounds[i] < at_least:

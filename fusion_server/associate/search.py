@@ -13,6 +13,7 @@ from fusion_server.associate.kernels import (
     ABSENT,
     BIN_S,
     COARSE_GATE_S,
+    NOBODY,
     SEEDS_PER_ANCHOR,
     Columns,
     Ground,
@@ -23,6 +24,7 @@ from fusion_server.associate.kernels import (
     find_repeat,
     first_of_each,
     gather,
+    rank_share,
     restore,
     scan_all,
     settle_best,
@@ -46,6 +48,13 @@ _SPLIT_M = 30.0
 _SAME_PLACE_M = 5.0
 _ECHO_WITHIN_S = 0.8
 _BURSTS_TRIED = 8
+_MOST_ROUNDS = 40
+_BOUND_SLACK = 4.0
+_LOG_ECHO_ODDS = 3.0
+"""Prior: an echo off one wall that many nodes hear, against a second gun within the same second."""
+_ECHO_DETECT = 0.5
+_ECHO_WEAKER_DB = 6.0
+_ECHO_SPREAD_DB = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +86,16 @@ class Explained:
 class Considered:
     """Seeds as they were settled before anything was struck out, for the explanation of what lost."""
 
+    bounds: FloatArray
+    settled: NDArray[np.uint8]
     results: FloatArray
     chosen: NDArray[np.int32]
+
+    def live(self, settings: AssociateSettings) -> NDArray[np.bool_]:
+        """Say which seeds may come to something when others are struck out, or when more is heard. Shape (n_seeds,)."""
+        asked = settings.min_log_evidence
+        hopeful = (self.settled == 0) | (self.results[:, 3] >= asked - settings.burst_log_evidence)
+        return (self.bounds >= asked - _BOUND_SLACK) & hopeful
 
 
 @dataclass(slots=True)
@@ -87,11 +104,13 @@ class _Tries:
 
     seeds: FloatArray
     width: int
+    bounds: FloatArray = field(init=False)
     settled: NDArray[np.uint8] = field(init=False)
     chosen: NDArray[np.int32] = field(init=False)
     results: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
+        self.bounds = np.full(len(self.seeds), math.nan)
         self.settled = np.zeros(len(self.seeds), dtype=np.uint8)
         self.chosen = np.full((len(self.seeds), self.width), ABSENT, dtype=np.int32)
         self.results = np.zeros((len(self.seeds), 6))
@@ -99,7 +118,8 @@ class _Tries:
     def only(self, keep: NDArray[np.bool_]) -> _Tries:
         """Return some of the rows."""
         some = _Tries(self.seeds[keep], self.width)
-        some.settled, some.chosen, some.results = self.settled[keep], self.chosen[keep], self.results[keep]
+        some.bounds, some.settled = self.bounds[keep], self.settled[keep]
+        some.chosen, some.results = self.chosen[keep], self.results[keep]
         return some
 
 
@@ -123,6 +143,7 @@ class Search:
     model: Model
     concluded: tuple[Explained, ...] = ()
     found: list[Explained] = field(default_factory=list)
+    echoes: list[Explained] = field(default_factory=list)
     considered: list[Considered] = field(default_factory=list)
     _touched_from: FloatArray = field(init=False)
     _touched_to: FloatArray = field(init=False)
@@ -168,15 +189,21 @@ class Search:
         for shot in self.concluded:
             self._take_repeats(shot)
         first = np.array([(x, y, t, math.inf) for x, y, t in again]).reshape(-1, 4)
-        n_passes = 0
         while True:
             count = len(self.found)
             seeds, anchor = self._seeds(nodes, positions)
-            n_passes += 1
-            if n_passes == 1:
+            every, anchor = np.concatenate([first, seeds]), np.concatenate([np.full(len(first), NOBODY), anchor])
+            order, stands_for = _distinct(every)
+            standing = np.flatnonzero(stands_for == np.arange(len(order)))
+            tries = _Tries(every[order[standing]], self._width)
+            is_first = not self.considered
+            self._take(tries, full=full)
+            if is_first and self.considered:
                 # Arrivals that lead nowhere even when everything is free are left alone until their next turn.
-                self.columns.look[nodes[anchor], positions[anchor]] = 2
-            self._take(_distinct(np.concatenate([first, seeds])), full=full)
+                live = self.considered[0].live(self.settings)[np.searchsorted(standing, stands_for)]
+                of = np.unique(anchor[order[live]])
+                of = of[of != NOBODY]
+                self.columns.look[nodes[of], positions[of]] = 2
             if len(self.found) == count:
                 break
         self._restore()
@@ -199,12 +226,11 @@ class Search:
             seeds,
             anchor,
         )
-        return seeds[:n], np.unique(anchor[:n])
+        return seeds[:n], anchor[:n]
 
-    def _take(self, seeds: FloatArray, *, full: bool) -> None:
+    def _take(self, tries: _Tries, *, full: bool) -> None:
         """Take what stands up among the seeds, best first; then bursts whose rounds only stand up together."""
         asked = self.settings.min_log_evidence
-        tries = _Tries(seeds, self._width)
         while True:
             while (shot := self._best(tries, asked)) is not None:
                 self._accept(shot)
@@ -227,12 +253,15 @@ class Search:
                 self.model,
                 tries.seeds,
                 at_least,
+                tries.bounds,
                 tries.settled,
                 tries.chosen,
                 tries.results,
             )
             if not self.considered:
-                self.considered.append(Considered(tries.results.copy(), tries.chosen.copy()))
+                self.considered.append(
+                    Considered(tries.bounds.copy(), tries.settled.copy(), tries.results.copy(), tries.chosen.copy())
+                )
             if best < 0:
                 return None
             shot = self._explained(tries.results[best], tries.chosen[best])
@@ -253,6 +282,13 @@ class Search:
     def _accept(self, shot: Explained) -> None:
         self._mark(shot, 0)
         if any(_is_split(shot, other) for other in (*self.concluded, *self.found)):
+            return
+        if any(self._is_echo(shot, other) for other in (*self.concluded, *self.found)):
+            # The echo comes again with every round.
+            while (again := self._repeat(shot, (*self.concluded, *self.found, *self.echoes, shot))) is not None:
+                self._mark(again, 0)
+                self.echoes.append(again)
+            self.echoes.append(shot)
             return
         self.found.append(shot)
         self._echoes(shot)
@@ -277,16 +313,70 @@ class Search:
         )
 
     def _is_burst(self, first: Explained) -> bool:
-        """Say whether a first round of too little evidence stands up together with its further rounds."""
+        """Say whether a first round stands up once its further rounds no longer count as its clutter."""
         self._mark(first, 0)
-        taken, evidence = [first], first.log_evidence
-        while evidence < self.settings.min_log_evidence and (again := self._repeat(first, taken)) is not None:
+        taken = [first]
+        while len(taken) < _MOST_ROUNDS and (again := self._repeat(first, (*self.concluded, *self.found, *taken))):
             taken.append(again)
-            evidence += again.log_evidence
             self._mark(again, 0)
         for shot in taken:
             self._mark(shot, 1)
-        return evidence >= self.settings.min_log_evidence
+        if len(taken) == 1:
+            return False
+        rounds = {(node, place) for shot in taken for node, place in zip(shot.nodes, shot.positions, strict=True)}
+        gain = sum(
+            self._relief(int(node), int(place), rounds)
+            for node, place in zip(first.nodes, first.positions, strict=True)
+        )
+        return first.log_evidence + gain >= self.settings.min_log_evidence
+
+    def _relief(self, node: int, place: int, rounds: set[tuple[int, int]]) -> float:
+        """Return by how much an arrival's log clutter falls when the rounds of its own burst do not count."""
+        settings, columns = self.settings, self.columns
+        row = columns.time_s[node, : columns.count[node]]
+        others = np.array([j for j in range(len(row)) if (node, j) not in rounds], dtype=np.int64)
+        apart_s = np.abs(row[others] - row[place])
+        stronger_db = columns.snr_db[node, others] - columns.snr_db[node, place]
+        beyond = np.clip((settings.strength_margin_db - stronger_db) / settings.strength_softness_db, -30.0, 30.0)
+        as_strong = 1.0 / (1.0 + np.exp(beyond))
+        rate_hz, all_hz = settings.clutter_hz, 0.0
+        for window_s in (settings.clutter_window_s, settings.clutter_burst_s):
+            near = apart_s <= window_s
+            rate_hz = max(rate_hz, float(as_strong[near].sum()) / (2.0 * window_s))
+            all_hz = max(all_hz, int(near.sum()) / (2.0 * window_s))
+        raw = rate_hz / rank_share(rate_hz, all_hz, settings.clutter_hz)
+        odds = columns.odds[node, place]
+        before = float(np.exp(columns.working[node, place] + odds))
+        echoes = max(0.0, before - float(np.exp(columns.log_clutter[node, place] + odds)))
+        return math.log(before / (raw + echoes))
+
+    def _is_echo(self, shot: Explained, source: Explained) -> bool:
+        """Say whether a hypothesis is rather the echo of a shot by some wall or corner than a shot of its own.
+
+        An echo comes after the sound itself at every node, within the time echoes take, seldom stronger, and at fewer
+        nodes; a second gun is heard by as many. The odds of the two are multiplied up node by node.
+        """
+        lag_s, heard, stronger_db = [], 0, []
+        of_source = dict(zip(source.nodes.tolist(), source.positions.tolist(), strict=True))
+        for node, place in zip(shot.nodes.tolist(), shot.positions.tolist(), strict=True):
+            if node in of_source:
+                before = of_source[node]
+                lag_s.append(float(self.columns.time_s[node, place] - self.columns.time_s[node, before]))
+                stronger_db.append(float(self.columns.snr_db[node, place] - self.columns.snr_db[node, before]))
+                heard += 1
+        if heard < self.settings.min_nodes or min(lag_s) <= 0.0 or max(lag_s) > _ECHO_WITHIN_S:
+            return False
+        expected_s = shot.origin_s + np.hypot(*(self.ground.sites_m[source.nodes] - (shot.x_m, shot.y_m)).T) / (
+            self.sky.speed_mps
+        )
+        due = int(np.count_nonzero(expected_s + self.settings.latency_s < self.sky.now_s))
+        silent = max(0, due - heard)
+        real, echo = self.settings.detect_probability, _ECHO_DETECT
+        odds = _LOG_ECHO_ODDS + heard * math.log(echo / real) + silent * math.log((1.0 - echo) / (1.0 - real))
+        for difference_db in stronger_db:
+            weaker_db = difference_db + _ECHO_WEAKER_DB
+            odds += 0.5 * (difference_db**2 - weaker_db**2) / _ECHO_SPREAD_DB**2
+        return odds > 0.0
 
     def _take_repeats(self, first: Explained) -> None:
         """Take the further rounds of a shot, best first."""
@@ -382,12 +472,12 @@ def _padded(chosen: NDArray[np.int32], width: int) -> NDArray[np.int32]:
     return result
 
 
-def _distinct(seeds: FloatArray) -> FloatArray:
-    """Return the seeds less those beside a better one, best first."""
-    ordered = seeds[np.lexsort((seeds[:, 1], seeds[:, 0], seeds[:, 2], -seeds[:, 3]))]
-    standing = np.empty(len(ordered), dtype=np.uint8)
-    first_of_each(ordered, _APART_M, _APART_S, standing)
-    return ordered[standing == 1]
+def _distinct(seeds: FloatArray) -> tuple[IntArray, IntArray]:
+    """Return the order of seeds, best first, and for each in that order the one that stands for it: see the kernel."""
+    order = np.lexsort((seeds[:, 1], seeds[:, 0], seeds[:, 2], -seeds[:, 3]))
+    stands_for = np.empty(len(order), dtype=np.int64)
+    first_of_each(seeds[order], _APART_M, _APART_S, stands_for)
+    return order, stands_for
 
 
 def _distinct_places(sites_m: FloatArray) -> int:

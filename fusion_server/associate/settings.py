@@ -39,6 +39,8 @@ class AssociateSettings:
         Other impulses of a node are counted within this time of an arrival.
     clutter_burst_s : float
         And within this time, since echoes come in bursts; the higher rate counts.
+    strength_margin_db : float
+        A neighbour must be so much stronger to count fully as clutter: rounds of one gun are about as strong.
     strength_softness_db : float
         How sharply a weaker neighbour is discounted when counting clutter.
     echo_hz : float
@@ -48,8 +50,8 @@ class AssociateSettings:
     echo_weaker_db : float
         Echoes are weaker than what they follow by about this much or more.
     burst_log_evidence : float
-        A first round may miss `min_log_evidence` by this much when its further rounds make up for it: rounds of
-        automatic fire are each other's clutter.
+        A first round may miss `min_log_evidence` by this much if it reaches it once its further rounds no longer count
+        as its clutter.
     class_weight : float
         How much the node's classifier counts in telling a shot's arrival from clutter.
     class_usual_probability : float
@@ -83,11 +85,12 @@ class AssociateSettings:
     clutter_hz: float = 0.05
     clutter_window_s: float = 3.0
     clutter_burst_s: float = 1.0
-    strength_softness_db: float = 3.0
+    strength_margin_db: float = 4.0
+    strength_softness_db: float = 2.0
     echo_hz: float = 6.0
     echo_decay_s: float = 0.25
     echo_weaker_db: float = 4.0
-    burst_log_evidence: float = 20.0
+    burst_log_evidence: float = 12.0
     class_weight: float = 2.0
     class_usual_probability: float = 0.6
     path_sigma_s: float = 0.009
@@ -96,5 +99,5 @@ class AssociateSettings:
     cell_m: float = 35.0
     margin_m: float = 300.0
     reach_m: float = 2000.0
-    nucleus_nodes: int = 8
+    nucleus_nodes: int = 6
     seed_log_evidence: float = -14.0

@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 AHEAD_S = 2.5
 """Arrivals further ahead of event time than this wait outside."""
 _EPOCH_STEP_NS = 1000 * NS_PER_S
-_RECORD_S = 0.5
+_RECORD_S = 1.0
 _FIRST_CAPACITY = 64
 _MOST_PER_NODE = 4096
 
@@ -103,6 +103,7 @@ class Store:
             touched_to,
             settings.clutter_window_s,
             settings.clutter_burst_s,
+            settings.strength_margin_db,
             settings.strength_softness_db,
             settings.clutter_hz,
             _RECORD_S,

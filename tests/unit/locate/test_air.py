@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from locate_samples import SQUARE, heard
@@ -16,7 +18,9 @@ SOURCE = (380.0, 280.0)
 
 def sigma_m(weather: Weather, **changes: float) -> float:
     """Return the root of the trace of the covariance of a fix without noise."""
-    found = locate(heard(SQUARE, SOURCE, weather=weather), weather=weather, settings=LocateSettings(**changes))
+    found = locate(
+        heard(SQUARE, SOURCE, weather=weather), weather=weather, settings=replace(LocateSettings(), **changes)
+    )
     assert isinstance(found, Location), found
     assert found.region95 == ()
     return float(np.sqrt(np.trace(found.covariance_m2)))

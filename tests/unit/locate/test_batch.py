@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +115,15 @@ def test_what_the_columns_hold() -> None:
     assert batch.site_m[4].tolist() == [0.0, 0.0, 1.0]
     assert (batch.snr_db[4], batch.level_db[4], batch.sigma_s[4], batch.site_sigma_m[4]) == (31.0, -12.0, 0.002, 1.0)
     assert batch.node[4] == batch.node[ordered.index(arrivals[0])]
+
+
+def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "location.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(example, "docs/location.md", "exec"), {})
+    said = capsys.readouterr().out
+    # Its times are to the millisecond, 0.3 m of range.
+    assert said.startswith("[[130.  90.]\n [300. 180.]]\nEllipse(semi_major_m=")
 
 
 def test_no_shots_at_all() -> None:

@@ -127,8 +127,8 @@ class TestGroundOfSites:
         assert ys[-1] >= 1400.0
 
     def test_it_stays_between_its_sites(self) -> None:
-        rng = np.random.default_rng(2)
-        sites = [Site(f"n{i}", *map(float, rng.uniform(-3000, 3000, 2)), float(rng.uniform(0, 80))) for i in range(30)]
+        rows = np.random.default_rng(2).uniform((-3000, -3000, 0), (3000, 3000, 80), (30, 3)).tolist()
+        sites = [Site(f"n{i}", x_m, y_m, z_m) for i, (x_m, y_m, z_m) in enumerate(rows)]
         ground = ground_of_sites(sites, mast_m=8.0)
         heights = [site.z_m - 8.0 for site in sites]
         assert min(heights) <= ground.height_m.min() < ground.height_m.max() <= max(heights)
