@@ -649,7 +649,7 @@ def text_of(document: dict[str, Any]) -> str:
     return f"""# Coverage of ellipses and regions over simulated shots
 
 Commit {commit}. Made by `python benchmarks/coverage.py --shots {document["shots"]}` in {document["minutes"]:.0f} min by
-{document["jobs"]} process(es). Arrivals rightly associated, exact truth; reflections of order
+{document["jobs"]} {"process" if document["jobs"] == 1 else "processes"}. Arrivals rightly associated, exact truth; reflections of order
 {document["reflection_order"]} at most. A world has {document["world_shots"]} shots at the most, and its own town,
 survey, clocks and reported weather; it learned its path sigma from its first {LEARN_SHOTS}, which are not counted, and
 its systematic term from the other worlds of its family.
@@ -775,7 +775,7 @@ def main() -> int:
             f"--shots {shots}: expected up to {MOST_WORLDS * WORLD_SHOTS}; the last world, of {WORLD_SHOTS} or "
             f"what is left, needs more than the {LEARN_SHOTS} that it learns from"
         )
-    started_s = time.monotonic()
+    software, started_s = describe_software(), time.monotonic()
     families = run(
         arguments.families,
         counts=counts,
@@ -784,7 +784,6 @@ def main() -> int:
         cache=arguments.cache,
         say=sys.stderr.write,
     )
-    software = describe_software()
     document = {
         "benchmark": "coverage",
         "commit": software.git_commit,

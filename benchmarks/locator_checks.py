@@ -812,7 +812,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--figure", type=Path, default=FIGURE)
     arguments = parser.parse_args()
-    started_s = time.monotonic()
+    software, started_s = describe_software(), time.monotonic()
     share, subsets = (0.1, 2) if arguments.quick else (1.0, SUBSETS)
     checks: dict[str, Any] = {}
     for name, check in (("bound", bound), ("wind", wind), ("faults", faults), ("outside", beyond)):
@@ -826,7 +826,6 @@ def main() -> int:
     else:
         checks["note"] = "Left out: the recordings were not there."
         sys.stderr.write(f"no recordings at {arguments.data}; say where they are with --data\n")
-    software = describe_software()
     document = {
         "benchmark": "locator_checks",
         "commit": software.git_commit,

@@ -805,7 +805,7 @@ def fit(
     """Fit x, y, range offset b and relative speed error e to ranges, robustly; return the log volume of (x, y, b).
 
     Model: r_i = b + |p_i - x| / (1 + e), Student-t residuals, a weak prior on e: iteratively reweighted, damped
-    Gauss-Newton [Lange1989], with wide residuals first, as `fusion_server.locate.refine`. The log volume is half the
+    Gauss-Newton [Lange1989], with wide residuals first. The log volume is half the
     log determinant of the covariance of (x, y, b), from the expected information at the fit.
 
     Parameters

@@ -64,7 +64,8 @@ def ground_of_sites(sites: Sequence[Site], *, mast_m: float) -> Ground:
     """Return the ground that the nodes stand on: their heights less their masts', weighted by inverse distance.
 
     A surveyed elevation model is better; but a network always knows its own heights, and on hills that is worth more
-    than a plane. Weights are (distance² + 50² m²)^-1.5.
+    than a plane. Weights are (distance² + 50² m²)^-1.5. Nodes that are all at one height say nothing about the ground:
+    then everything is in one plane.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def ground_of_sites(sites: Sequence[Site], *, mast_m: float) -> Ground:
     place = np.array([(site.x_m, site.y_m) for site in sites])
     height = np.array([site.z_m for site in sites])
     if np.ptp(height) == 0.0:
-        return Ground.level(float(height[0]) - mast_m)
+        return Ground.level(float(height[0]))
     low, high = place.min(axis=0) - _MARGIN_M, place.max(axis=0) + _MARGIN_M
     cell_m = max(_CELL_M, float((high - low).max()) / _MOST_CELLS)
     xs, ys = (np.arange(low[axis], high[axis] + cell_m, cell_m) for axis in (0, 1))

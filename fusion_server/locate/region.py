@@ -176,7 +176,8 @@ def rings_of(cells: Cells) -> tuple[tuple[tuple[float, float], ...], ...]:
 
     n_held = int(np.searchsorted(np.cumsum(cells.mass), _HELD)) + 1
     corners = cells.corners_m[:n_held]
-    thickness_m = float(np.median(np.ptp(corners, axis=1).min(axis=1)))
+    sides_m = np.linalg.norm(corners[:, [1, 3]] - corners[:, [0]], axis=2)
+    thickness_m = float(np.median(sides_m.min(axis=1)))
     joined = shapely.union_all(shapely.buffer(shapely.polygons(corners), 0.2 * thickness_m))
     smooth = joined.simplify(0.3 * thickness_m)
     parts = sorted(shapely.get_parts(smooth).tolist(), key=lambda part: -float(part.area))

@@ -106,12 +106,12 @@ class TestFree:
 
 
 class TestGroundOfSites:
-    def test_level_sites_stand_on_level_ground(self) -> None:
+    def test_sites_at_one_height_say_nothing_of_the_ground(self) -> None:
         ground = ground_of_sites([Site("a", 0.0, 0.0, 12.0), Site("b", 900.0, 0.0, 12.0)], mast_m=8.0)
-        assert ground.height_m.tolist() == [[4.0]]
+        assert ground.height_m.tolist() == [[12.0]]
 
     def test_a_single_site(self) -> None:
-        assert ground_of_sites([Site("a", 5.0, 5.0, 12.0)], mast_m=2.0).height_m.tolist() == [[10.0]]
+        assert ground_of_sites([Site("a", 5.0, 5.0, 12.0)], mast_m=2.0).height_m.tolist() == [[12.0]]
 
     def test_weights_are_those_of_the_docstring(self) -> None:
         sites = [Site("a", 0.0, 0.0, 10.0), Site("b", 600.0, 0.0, 50.0), Site("c", 0.0, 400.0, 90.0)]
