@@ -614,6 +614,7 @@ def text_of(document: dict[str, Any]) -> str:
             for row in rows
         ],
     )
+    processes = f"{document['jobs']} {'process' if document['jobs'] == 1 else 'processes'}"
     columns = [f"{_label(sensors)} {where}" for sensors in SENSORS for where in ("inside", "outside")]
     by_sensors_table, default_table = (
         table(("family", *columns), [(row["family"], *(written(row[what][name]) for name in columns)) for row in rows])
@@ -649,7 +650,7 @@ def text_of(document: dict[str, Any]) -> str:
     return f"""# Coverage of ellipses and regions over simulated shots
 
 Commit {commit}. Made by `python benchmarks/coverage.py --shots {document["shots"]}` in {document["minutes"]:.0f} min by
-{document["jobs"]} {"process" if document["jobs"] == 1 else "processes"}. Arrivals rightly associated, exact truth; reflections of order
+{processes}. Arrivals rightly associated, exact truth; reflections of order
 {document["reflection_order"]} at most. A world has {document["world_shots"]} shots at the most, and its own town,
 survey, clocks and reported weather; it learned its path sigma from its first {LEARN_SHOTS}, which are not counted, and
 its systematic term from the other worlds of its family.

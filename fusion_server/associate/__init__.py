@@ -209,6 +209,7 @@ def _model(settings: AssociateSettings) -> Model:
         speed_error_sigma=settings.speed_error_sigma,
         detect_probability=settings.detect_probability,
         masked_share=settings.masked_share,
+        mask_s=settings.mask_s,
         reach_m=settings.reach_m,
         step_m=STEP_M,
         log_heard=heard,

@@ -97,9 +97,7 @@ class Columns(NamedTuple):
     tie, slot : ndarray, shape (n_nodes, capacity), int64
         ``tie`` orders arrivals of the same nanosecond; ``slot`` finds the arrival itself.
     log_clutter : ndarray, shape (n_nodes, capacity), float64
-        Log of the rate of other impulses about as strong (Hz), less ``odds``, less ``log_share``.
-    log_share : ndarray, shape (n_nodes, capacity), float64
-        Log of what the rank is worth, see `rank_share`.
+        Log of the rate of other impulses about as strong (Hz) over `rank_share`, less ``odds``.
     working : ndarray, shape (n_nodes, capacity), float64
         The same, with the echoes of shots found so far in this solve.
     free : ndarray, shape (n_nodes, capacity), uint8
@@ -115,7 +113,6 @@ class Columns(NamedTuple):
     snr_db: FloatArray
     sigma_m: FloatArray
     odds: FloatArray
-    log_share: FloatArray
     tie: IntArray
     slot: IntArray
     log_clutter: FloatArray
@@ -188,6 +185,7 @@ class Model(NamedTuple):
     speed_error_sigma: float
     detect_probability: float
     masked_share: float
+    mask_s: float
     reach_m: float
     step_m: float
     log_heard: NDArray[np.float32]
@@ -237,7 +235,6 @@ def insert(
             columns.snr_db[n, place] = columns.snr_db[n, place - 1]
             columns.sigma_m[n, place] = columns.sigma_m[n, place - 1]
             columns.odds[n, place] = columns.odds[n, place - 1]
-            columns.log_share[n, place] = columns.log_share[n, place - 1]
             columns.tie[n, place] = columns.tie[n, place - 1]
             columns.slot[n, place] = columns.slot[n, place - 1]
             columns.log_clutter[n, place] = columns.log_clutter[n, place - 1]
@@ -276,7 +273,6 @@ def forget(columns: Columns, before_s: float, gone: IntArray) -> int:
             columns.snr_db[n, i] = columns.snr_db[n, i + drop]
             columns.sigma_m[n, i] = columns.sigma_m[n, i + drop]
             columns.odds[n, i] = columns.odds[n, i + drop]
-            columns.log_share[n, i] = columns.log_share[n, i + drop]
             columns.tie[n, i] = columns.tie[n, i + drop]
             columns.slot[n, i] = columns.slot[n, i + drop]
             columns.log_clutter[n, i] = columns.log_clutter[n, i + drop]
@@ -353,8 +349,8 @@ def weigh(
                         record = 0
             rate_hz = max(wide / (2.0 * window_s), burst / (2.0 * burst_s), least_hz)
             all_hz = max(all_wide / (2.0 * window_s), all_burst / (2.0 * burst_s))
-            columns.log_share[n, i] = math.log(rank_share(rate_hz, all_hz, least_hz))
-            columns.log_clutter[n, i] = math.log(rate_hz) - columns.odds[n, i] - columns.log_share[n, i]
+            share = rank_share(rate_hz, all_hz, least_hz)
+            columns.log_clutter[n, i] = math.log(rate_hz / share) - columns.odds[n, i]
             columns.working[n, i] = columns.log_clutter[n, i]
             columns.record[n, i] = record
 
@@ -943,7 +939,7 @@ def evidence_at(
             for r in range(N_RANGES):
                 said[r] += model.log_heard[d, r]
         elif predicted_s + model.latency_s < sky.now_s and _listens(sky, s, predicted_s):
-            if _masked(columns, s, predicted_s, model.gate_s):
+            if _masked(columns, s, predicted_s, model.mask_s):
                 for r in range(N_RANGES):
                     said[r] += math.log1p(-model.masked_share * math.exp(model.log_heard[d, r]))
             else:
@@ -961,11 +957,11 @@ def evidence_at(
 
 
 @compiled
-def _masked(columns: Columns, s: int, predicted_s: float, gate_s: float) -> bool:
+def _masked(columns: Columns, s: int, predicted_s: float, mask_s: float) -> bool:
     """Say whether another shot's arrival may hide one expected at a node: two onsets so close are seldom told apart."""
     count = columns.count[s]
-    i = _lower(columns.time_s[s], count, predicted_s - gate_s)
-    while i < count and columns.time_s[s, i] <= predicted_s + gate_s:
+    i = _lower(columns.time_s[s], count, predicted_s - mask_s)
+    while i < count and columns.time_s[s, i] <= predicted_s + mask_s:
         if columns.free[s, i] != 1:
             return True
         i += 1
@@ -1006,7 +1002,7 @@ def _bound(
         elif (
             predicted_s + model.latency_s < sky.now_s
             and _listens(sky, s, predicted_s)
-            and not _masked(columns, s, predicted_s, model.gate_s)
+            and not _masked(columns, s, predicted_s, model.mask_s)
         ):
             for r in range(N_RANGES):
                 said[r] += model.log_silent[d, r]
@@ -1221,9 +1217,7 @@ def find_repeat(
                         difference = (columns.snr_db[q, j] - strengths_db[g]) / model.repeat_strength_sigma_db
                         strength = max(LEAST_STRENGTH_ODDS, log_strength - 0.5 * difference * difference)
                         off = (columns.time_s[q, j] - at_s) / model.repeat_sigma_s
-                        # Strength is compared with the first round's; the rank has no further say.
-                        clutter = columns.working[q, j] + columns.log_share[q, j]
-                        score = _student(off) - log_sigma + strength - clutter
+                        score = _student(off) - log_sigma + strength - columns.working[q, j]
                         if score > best:
                             best, best_j = score, j
                     j += 1
@@ -1235,7 +1229,7 @@ def find_repeat(
                     dx, dy = ground.sites_m[q, 0] - x_m, ground.sites_m[q, 1] - y_m
                     expected_s = origin_s + delay_s + _travel_s(dx, dy, sky)
                     if expected_s + model.latency_s < sky.now_s and _listens(sky, q, expected_s):
-                        evidence += log_masked if _masked(columns, q, at_s, model.gate_s) else log_miss
+                        evidence += log_masked if _masked(columns, q, at_s, model.mask_s) else log_miss
             if heard >= model.min_nodes and evidence > best_evidence:
                 best_delay, best_evidence = delay_s, evidence
                 for k in range(size):

@@ -172,7 +172,7 @@ _LEAST_PROBABILITY = 0.02
 
 def _empty(n_nodes: int, capacity: int) -> Columns:
     shape = (n_nodes, capacity)
-    floats, integers = np.zeros((7, *shape)), np.zeros((2, *shape), dtype=np.int64)
+    floats, integers = np.zeros((6, *shape)), np.zeros((2, *shape), dtype=np.int64)
     flags = np.zeros((3, *shape), dtype=np.uint8)
     return Columns(
         count=np.zeros(n_nodes, dtype=np.int64),
@@ -180,7 +180,6 @@ def _empty(n_nodes: int, capacity: int) -> Columns:
         snr_db=floats[1],
         sigma_m=floats[2],
         odds=floats[3],
-        log_share=floats[6],
         tie=integers[0],
         slot=integers[1],
         log_clutter=floats[4],
