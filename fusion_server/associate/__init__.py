@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fusion_server.associate.geometry import STEP_M, audibility, lay_out
 from fusion_server.associate.kernels import Model, Sky, pick_cells, strike_before, travel_times
@@ -78,7 +79,7 @@ class Associator:
         self._window_s = window_s
         self._model = _model(settings)
         self._weather: Weather | None = None
-        self._awake = np.zeros(len(self._index), dtype=np.uint8)
+        self._awake: NDArray[np.uint8] = np.zeros(len(self._index), dtype=np.uint8)
         self._looked_s: float | None = None
         self._before: list[Hypothesis] = []
         self._concluded: dict[tuple[Arrival, ...], Hypothesis] = {}
@@ -136,7 +137,7 @@ class Associator:
             travel_times(self._ground, sky)
             self._weather = weather
         self._store.admit(now_s, weather.speed_of_sound_mps)
-        awake = (ends_s >= now_s - self._window_s).any(axis=1).astype(np.uint8)
+        awake = np.asarray((ends_s >= now_s - self._window_s).any(axis=1), dtype=np.uint8)
         if not np.array_equal(awake, self._awake):
             first, cells, ranks = pick_cells(self._ground.cell_sites, awake, self._settings.nucleus_nodes)
             self._ground = self._ground._replace(cells_first=first, cells_of=cells, rank_of=ranks)

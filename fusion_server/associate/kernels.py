@@ -1,6 +1,6 @@
 """The hot loops of association, compiled. Each has a slow, obvious twin in tests/unit/fusion/twins.py.
 
-Arrivals lie in rows, one row for each node, by time; `Columns.count` says how much of a row is used. Times are seconds
+Arrivals lie in rows, one row for each node, by time; `Columns.used` says how much of a row is used. Times are seconds
 after an epoch. Nothing here allocates in proportion to the city: what a call costs depends on the arrivals and nodes
 within hearing range.
 """
@@ -21,8 +21,8 @@ __all__ = [
     "COARSE_GATE_S",
     "LOUDNESS_RANGES_M",
     "NEVER",
-    "N_RANGES",
     "NOBODY",
+    "N_RANGES",
     "SEEDS_PER_ANCHOR",
     "Columns",
     "Ground",
@@ -40,8 +40,8 @@ __all__ = [
     "gather",
     "insert",
     "nearest_sites",
-    "rank_share",
     "pick_cells",
+    "rank_share",
     "restore",
     "scan",
     "scan_all",
@@ -70,7 +70,7 @@ ECHO_PULL_S = 0.05
 """Echoes pull a seed late: each is also tried this much earlier."""
 ABSENT = -1
 SEEDS_PER_ANCHOR = 6
-TOP_HZ = 0.3
+TOP_HZ = 1.0
 TOP_SHARE = 0.6
 N_RANGES = 7
 LOUDNESS_RANGES_M = np.array([200.0, 300.0, 450.0, 650.0, 900.0, 1200.0, 1600.0])
@@ -91,7 +91,8 @@ class Columns(NamedTuple):
 
     Parameters
     ----------
-    count : ndarray, shape (n_nodes,), int64
+    used : ndarray, shape (n_nodes,), int64
+        How much of each row is used.
     time_s, snr_db, sigma_m, odds : ndarray, shape (n_nodes, capacity), float64
         ``odds``: weighted log odds of the node's classifier for a gunshot over the usual impulse.
     tie, slot : ndarray, shape (n_nodes, capacity), int64
@@ -108,7 +109,7 @@ class Columns(NamedTuple):
         1 new and still to be looked at, 2 of interest when last looked at, 3 the same and explained since, 0 not.
     """
 
-    count: IntArray
+    used: IntArray
     time_s: FloatArray
     snr_db: FloatArray
     sigma_m: FloatArray
@@ -227,7 +228,7 @@ def insert(
     for i in range(len(node)):
         n = node[i]
         row = columns.time_s[n]
-        place = columns.count[n]
+        place = columns.used[n]
         while place > 0 and (
             row[place - 1] > time_s[i] or (row[place - 1] == time_s[i] and columns.tie[n, place - 1] > tie[i])
         ):
@@ -251,7 +252,7 @@ def insert(
         columns.slot[n, place] = slot[i]
         columns.free[n, place] = 1
         columns.look[n, place] = 1
-        columns.count[n] += 1
+        columns.used[n] += 1
         touched_from[n] = min(touched_from[n], time_s[i])
         touched_to[n] = max(touched_to[n], time_s[i])
 
@@ -260,8 +261,8 @@ def insert(
 def forget(columns: Columns, before_s: float, gone: IntArray) -> int:
     """Drop arrivals before an instant; write their slots to ``gone`` and return how many."""
     n_gone = 0
-    for n in range(len(columns.count)):
-        count = columns.count[n]
+    for n in range(len(columns.used)):
+        count = columns.used[n]
         drop = _lower(columns.time_s[n], count, before_s)
         if drop == 0:
             continue
@@ -280,7 +281,7 @@ def forget(columns: Columns, before_s: float, gone: IntArray) -> int:
             columns.free[n, i] = columns.free[n, i + drop]
             columns.record[n, i] = columns.record[n, i + drop]
             columns.look[n, i] = columns.look[n, i + drop]
-        columns.count[n] = count - drop
+        columns.used[n] = count - drop
     return n_gone
 
 
@@ -309,6 +310,8 @@ def weigh(
     softness_db: float,
     least_hz: float,
     record_s: float,
+    echo_s: float,
+    echo_share: float,
 ) -> None:
     """Work out afresh the clutter rate of every arrival that new ones at its node can have changed.
 
@@ -316,10 +319,10 @@ def weigh(
     sound about. Neighbours count by a soft comparison of SNR with a margin, so that rounds of one gun hardly count
     against each other, over the window and over the burst, since echoes come in bursts; the higher rate counts.
     """
-    for n in range(len(columns.count)):
+    for n in range(len(columns.used)):
         if touched_from[n] > touched_to[n]:
             continue
-        count = columns.count[n]
+        count = columns.used[n]
         time_s, snr_db = columns.time_s[n], columns.snr_db[n]
         first = _lower(time_s, count, touched_from[n] - window_s)
         low = first
@@ -340,6 +343,9 @@ def weigh(
                     continue
                 stronger_db = snr_db[j] - snr_db[i]
                 as_strong = 1.0 / (1.0 + math.exp(min(30.0, max(-30.0, (margin_db - stronger_db) / softness_db))))
+                if 0.0 < apart_s <= echo_s:
+                    # What follows may be this one's own echo.
+                    as_strong *= echo_share
                 wide += as_strong
                 all_wide += 1
                 if abs(apart_s) <= burst_s:
@@ -364,17 +370,17 @@ def draw(
     A ring has a power of two of bins. ``log_coarse`` is the log density of an arrival anywhere inside the coarse gate.
     """
     mask = ring.shape[1] - 1
-    reach = int(math.ceil(COARSE_GATE_S / BIN_S))
-    low, high = int(math.floor(from_s / BIN_S)) - reach, int(math.floor(to_s / BIN_S)) + reach
-    low = max(low, int(math.floor(oldest_s / BIN_S)))
+    reach = math.ceil(COARSE_GATE_S / BIN_S)
+    low, high = math.floor(from_s / BIN_S) - reach, math.floor(to_s / BIN_S) + reach
+    low = max(low, math.floor(oldest_s / BIN_S))
     for b in range(low, high + 1):
         ring[n, b & mask] = NEVER
-    count = columns.count[n]
+    count = columns.used[n]
     i = _lower(columns.time_s[n], count, (low - reach) * BIN_S)
     while i < count and columns.time_s[n, i] < (high + reach + 1) * BIN_S:
         if columns.free[n, i] == 1:
             say = np.float32(log_coarse - columns.working[n, i])
-            middle = int(math.floor(columns.time_s[n, i] / BIN_S))
+            middle = math.floor(columns.time_s[n, i] / BIN_S)
             for b in range(max(low, middle - reach), min(high, middle + reach) + 1):
                 if ring[n, b & mask] < say:
                     ring[n, b & mask] = say
@@ -409,8 +415,8 @@ def draw_touched(
 @compiled
 def strike_before(columns: Columns, before_s: float) -> None:
     """Mark arrivals before an instant as struck for good."""
-    for n in range(len(columns.count)):
-        for i in range(columns.count[n]):
+    for n in range(len(columns.used)):
+        for i in range(columns.used[n]):
             if columns.time_s[n, i] >= before_s:
                 break
             columns.free[n, i] = 2
@@ -419,8 +425,8 @@ def strike_before(columns: Columns, before_s: float) -> None:
 @compiled
 def restore(columns: Columns, n: int, from_s: float, to_s: float) -> None:
     """Undo what a solve did to a node's row between two instants."""
-    i = _lower(columns.time_s[n], columns.count[n], from_s)
-    while i < columns.count[n] and columns.time_s[n, i] <= to_s:
+    i = _lower(columns.time_s[n], columns.used[n], from_s)
+    while i < columns.used[n] and columns.time_s[n, i] <= to_s:
         columns.working[n, i] = columns.log_clutter[n, i]
         if columns.free[n, i] == 0:
             columns.free[n, i] = 1
@@ -515,10 +521,10 @@ def pick_cells(
 
 @compiled
 def _listens(sky: Sky, n: int, time_s: float) -> bool:
+    listens = False
     for k in range(sky.starts_s.shape[1]):
-        if sky.starts_s[n, k] <= time_s <= sky.ends_s[n, k]:
-            return True
-    return False
+        listens |= sky.starts_s[n, k] <= time_s <= sky.ends_s[n, k]
+    return listens
 
 
 @compiled
@@ -644,8 +650,8 @@ def gather(
         Written. As long as there are arrivals.
     """
     n = 0
-    for s in range(len(columns.count)):
-        count = columns.count[s]
+    for s in range(len(columns.used)):
+        count = columns.used[s]
         for i in range(count):
             look = columns.look[s, i]
             wanted = look == 1 or (every_live and look == 2)
@@ -748,7 +754,7 @@ def choose(
         if dx * dx + dy * dy > model.reach_m * model.reach_m:
             continue
         predicted_s = origin_s + _travel_s(dx, dy, sky)
-        count = columns.count[s]
+        count = columns.used[s]
         best = -np.inf
         i = _lower(columns.time_s[s], count, predicted_s - gate_s)
         while i < count and columns.time_s[s, i] <= predicted_s + gate_s:
@@ -959,7 +965,7 @@ def evidence_at(
 @compiled
 def _masked(columns: Columns, s: int, predicted_s: float, mask_s: float) -> bool:
     """Say whether another shot's arrival may hide one expected at a node: two onsets so close are seldom told apart."""
-    count = columns.count[s]
+    count = columns.used[s]
     i = _lower(columns.time_s[s], count, predicted_s - mask_s)
     while i < count and columns.time_s[s, i] <= predicted_s + mask_s:
         if columns.free[s, i] != 1:
@@ -969,9 +975,7 @@ def _masked(columns: Columns, s: int, predicted_s: float, mask_s: float) -> bool
 
 
 @compiled
-def _bound(
-    columns: Columns, ground: Ground, sky: Sky, model: Model, x_m: float, y_m: float, origin_s: float
-) -> float:
+def _bound(columns: Columns, ground: Ground, sky: Sky, model: Model, x_m: float, y_m: float, origin_s: float) -> float:
     """Return about the most log evidence that the free arrivals near a seed's prediction could give it."""
     home = _home(ground, x_m, y_m)
     said = np.zeros(8)
@@ -986,7 +990,7 @@ def _bound(
             continue
         d = min(int(distance / model.step_m + 0.5), furthest)
         predicted_s = origin_s + _travel_s(dx, dy, sky)
-        count = columns.count[s]
+        count = columns.used[s]
         best = -np.inf
         i = _lower(columns.time_s[s], count, predicted_s - gate_s)
         while i < count and columns.time_s[s, i] <= predicted_s + gate_s:
@@ -1183,8 +1187,8 @@ def find_repeat(
     tried = np.full(int(2.0 * model.repeat_within_s / (0.25 * model.repeat_sigma_s)) + 2, False)
     for h in range(n_heard):
         s = sites[h]
-        i = _lower(columns.time_s[s], columns.count[s], times_s[h] - model.repeat_within_s)
-        while i < columns.count[s]:
+        i = _lower(columns.time_s[s], columns.used[s], times_s[h] - model.repeat_within_s)
+        while i < columns.used[s]:
             delay_s = columns.time_s[s, i] - times_s[h]
             if delay_s > model.repeat_within_s:
                 break
@@ -1209,7 +1213,7 @@ def find_repeat(
                 # Those still to come can add no more than this each; most delays die after a few nodes.
                 q = sites[g]
                 at_s = times_s[g] + delay_s
-                count = columns.count[q]
+                count = columns.used[q]
                 j = _lower(columns.time_s[q], count, at_s - gate_s)
                 best, best_j = -np.inf, ABSENT
                 while j < count and columns.time_s[q, j] <= at_s + gate_s:
@@ -1249,7 +1253,7 @@ def echo_clutter(
     """
     start_s, strength_db = columns.time_s[n, position], columns.snr_db[n, position]
     i = position + 1
-    while i < columns.count[n] and columns.time_s[n, i] <= start_s + within_s:
+    while i < columns.used[n] and columns.time_s[n, i] <= start_s + within_s:
         drop = (strength_db - columns.snr_db[n, i] - weaker_db) / (0.5 * weaker_db)
         rate_hz = echo_hz * math.exp(-(columns.time_s[n, i] - start_s) / decay_s)
         rate_hz /= 1.0 + math.exp(min(30.0, max(-30.0, -drop)))

@@ -30,7 +30,7 @@ from fusion_server.associate.kernels import (
     settle_best,
 )
 from fusion_server.associate.settings import AssociateSettings
-from fusion_server.associate.store import Store
+from fusion_server.associate.store import ECHO_S, Store
 from shotline.domain import Arrival
 
 __all__ = ["Considered", "Explained", "Search", "arrivals_of", "template"]
@@ -100,7 +100,8 @@ class Considered:
         """Say which seeds may come to something when others are struck out, or when more is heard. Shape (n_seeds,)."""
         asked = settings.min_log_evidence
         hopeful = (self.settled == 0) | (self.results[:, 3] >= asked - settings.burst_log_evidence)
-        return (self.bounds >= asked - _BOUND_SLACK) & hopeful
+        live: NDArray[np.bool_] = (self.bounds >= asked - _BOUND_SLACK) & hopeful
+        return live
 
 
 @dataclass(slots=True)
@@ -211,6 +212,9 @@ class Search:
                 self.columns.look[nodes[of], positions[of]] = 2
             if len(self.found) == count:
                 break
+        # An echo may have been taken before the shot that it is an echo of.
+        everyone = (*self.concluded, *self.found)
+        self.found = [shot for shot in self.found if not any(self._is_lesser_echo(shot, other) for other in everyone)]
         self._restore()
         for shot in self.found:
             look = self.columns.look[shot.nodes, shot.positions]
@@ -323,7 +327,7 @@ class Search:
 
     def _is_burst(self, first: Explained) -> bool:
         """Say whether a first round stands up once its further rounds no longer count as its clutter."""
-        taken = [first, *self._rounds_after(first)]
+        taken = [first, *self._rounds_after(first, self.settings.min_log_evidence)]
         if len(taken) == 1:
             return False
         rounds = {(node, place) for shot in taken for node, place in zip(shot.nodes, shot.positions, strict=True)}
@@ -336,12 +340,14 @@ class Search:
     def _relief(self, node: int, place: int, rounds: set[tuple[int, int]]) -> float:
         """Return by how much an arrival's log clutter falls when the rounds of its own burst do not count."""
         settings, columns = self.settings, self.columns
-        row = columns.time_s[node, : columns.count[node]]
+        row = columns.time_s[node, : columns.used[node]]
         others = np.array([j for j in range(len(row)) if (node, j) not in rounds], dtype=np.int64)
         apart_s = np.abs(row[others] - row[place])
         stronger_db = columns.snr_db[node, others] - columns.snr_db[node, place]
         beyond = np.clip((settings.strength_margin_db - stronger_db) / settings.strength_softness_db, -30.0, 30.0)
         as_strong = 1.0 / (1.0 + np.exp(beyond))
+        after_s = row[others] - row[place]
+        as_strong[(after_s > 0.0) & (after_s <= ECHO_S)] *= settings.echo_clutter_share
         rate_hz, all_hz = settings.clutter_hz, 0.0
         for window_s in (settings.clutter_window_s, settings.clutter_burst_s):
             near = apart_s <= window_s
@@ -352,6 +358,10 @@ class Search:
         before = float(np.exp(columns.working[node, place] + odds))
         echoes = max(0.0, before - float(np.exp(columns.log_clutter[node, place] + odds)))
         return math.log(before / (raw + echoes))
+
+    def _is_lesser_echo(self, shot: Explained, source: Explained) -> bool:
+        lesser = len(shot.nodes) < len(source.nodes) and not _is_near(shot, source)
+        return lesser and self._is_echo(shot, source)
 
     def _is_echo(self, shot: Explained, source: Explained) -> bool:
         """Say whether a hypothesis is rather the echo of a shot by some wall or corner than a shot of its own.
@@ -376,7 +386,12 @@ class Search:
         due = int(np.count_nonzero(expected_s + self.settings.latency_s < self.sky.now_s))
         silent = max(0, due - heard)
         real, echo = self.settings.detect_probability, _ECHO_DETECT
-        odds = _LOG_ECHO_ODDS - ahead * _LOG_AHEAD_ODDS + heard * math.log(echo / real) + silent * math.log((1.0 - echo) / (1.0 - real))
+        odds = (
+            _LOG_ECHO_ODDS
+            - ahead * _LOG_AHEAD_ODDS
+            + heard * math.log(echo / real)
+            + silent * math.log((1.0 - echo) / (1.0 - real))
+        )
         for difference_db in stronger_db:
             weaker_db = difference_db + _ECHO_WEAKER_DB
             odds += 0.5 * (difference_db**2 - weaker_db**2) / _ECHO_SPREAD_DB**2
@@ -402,18 +417,21 @@ class Search:
                 rivals.append(shot)
         if len(rivals) == 1:
             return best
-        totals = [shot.log_evidence + sum(again.log_evidence for again in self._rounds_after(shot)) for shot in rivals]
+        totals = [
+            shot.log_evidence + sum(again.log_evidence for again in self._rounds_after(shot, _SURE_ROUND))
+            for shot in rivals
+        ]
         return rivals[int(np.argmax(totals))]
 
     def _is_free(self, shot: Explained) -> bool:
         return bool((self.columns.free[shot.nodes, shot.positions] == 1).all())
 
-    def _rounds_after(self, first: Explained) -> list[Explained]:
+    def _rounds_after(self, first: Explained, at_least: float) -> list[Explained]:
         """Return the further rounds that a first one would have; takes nothing."""
         taken = [first]
         self._mark(first, 0)
         while len(taken) < _MOST_ROUNDS:
-            again = self._repeat(first, (*self.concluded, *self.found, *taken), _SURE_ROUND)
+            again = self._repeat(first, (*self.concluded, *self.found, *taken), at_least)
             if again is None:
                 break
             taken.append(again)

@@ -45,6 +45,8 @@ class AssociateSettings:
         A neighbour must be so much stronger to count fully as clutter: rounds of one gun are about as strong.
     strength_softness_db : float
         How sharply a weaker neighbour is discounted when counting clutter.
+    echo_clutter_share : float
+        What comes just after an arrival counts as clutter to it by this much only: it may be its own echo.
     echo_hz : float
         Rate of echoes at a node just after it heard a shot; they count as clutter to any further shot.
     echo_decay_s : float
@@ -90,6 +92,7 @@ class AssociateSettings:
     clutter_burst_s: float = 1.0
     strength_margin_db: float = 0.0
     strength_softness_db: float = 3.0
+    echo_clutter_share: float = 0.35
     echo_hz: float = 6.0
     echo_decay_s: float = 0.25
     echo_weaker_db: float = 4.0
