@@ -199,11 +199,12 @@ def markdown(rows: list[Figures], commit: str, machine: str) -> str:
     lines = [
         "# A city on one core",
         "",
-        f"Commit {commit}; {machine}; seed {SEED}. Made by `python benchmarks/city.py`. {NODES_PER_KM2:g} nodes to a square"
-        f" kilometre, {CLUTTER_HZ:g} impulses a second at each, unclassified; {SHOTS_PER_MIN:g} shots a minute with"
-        f" {ECHOES} echoes at each node. CPU time of one process in add and advance_to.",
+        f"Commit {commit}; {machine}; seed {SEED}. Made by `python benchmarks/city.py`.",
+        f"{NODES_PER_KM2:g} nodes to a square kilometre, {CLUTTER_HZ:g} impulses a second at each, unclassified;",
+        f"{SHOTS_PER_MIN:g} shots a minute with {ECHOES} echoes at each node.",
+        "CPU time of one process in add and advance_to.",
         "",
-        "| nodes | event time | detections | us a detection | real-time factor | longest step of 0.2 s | shots found | false |",
+        "| nodes | event time | detections | us a detection | real time | longest step of 0.2 s | shots found | false |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [

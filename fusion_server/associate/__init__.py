@@ -136,7 +136,7 @@ class Associator:
             travel_times(self._ground, sky)
             self._weather = weather
         self._store.admit(now_s, weather.speed_of_sound_mps)
-        awake = (ends_s >= now_s - self._window_s).any(axis=1).astype(np.uint8)
+        awake = np.asarray((ends_s >= now_s - self._window_s).any(axis=1), dtype=np.uint8)
         if not np.array_equal(awake, self._awake):
             first, cells, ranks = pick_cells(self._ground.cell_sites, awake, self._settings.nucleus_nodes)
             self._ground = self._ground._replace(cells_first=first, cells_of=cells, rank_of=ranks)
@@ -209,7 +209,6 @@ def _model(settings: AssociateSettings) -> Model:
         speed_error_sigma=settings.speed_error_sigma,
         detect_probability=settings.detect_probability,
         masked_share=settings.masked_share,
-        mask_s=settings.mask_s,
         reach_m=settings.reach_m,
         step_m=STEP_M,
         log_heard=heard,

@@ -50,9 +50,7 @@ def lay_out(sites: Sequence[Site], settings: AssociateSettings) -> Ground:
     cell_sites = np.empty((len(cells_m), near), dtype=np.int32)
     distance_m = np.empty((len(cells_m), near), dtype=np.float32)
     nearest_sites(cells_m, sites_m, settings.reach_m, cell_sites, distance_m)
-    pairs = [
-        np.flatnonzero(np.hypot(*(sites_m - site_m).T) <= settings.reach_m + _BESIDE_M) for site_m in sites_m
-    ]
+    pairs = [np.flatnonzero(np.hypot(*(sites_m - site_m).T) <= settings.reach_m + _BESIDE_M) for site_m in sites_m]
     return Ground(
         sites_m=sites_m,
         around_first=np.concatenate([[0], np.cumsum([len(one) for one in pairs])]).astype(np.int64),

@@ -21,8 +21,8 @@ __all__ = [
     "COARSE_GATE_S",
     "LOUDNESS_RANGES_M",
     "NEVER",
-    "N_RANGES",
     "NOBODY",
+    "N_RANGES",
     "SEEDS_PER_ANCHOR",
     "Columns",
     "Ground",
@@ -40,8 +40,8 @@ __all__ = [
     "gather",
     "insert",
     "nearest_sites",
-    "rank_share",
     "pick_cells",
+    "rank_share",
     "restore",
     "scan",
     "scan_all",
@@ -97,7 +97,9 @@ class Columns(NamedTuple):
     tie, slot : ndarray, shape (n_nodes, capacity), int64
         ``tie`` orders arrivals of the same nanosecond; ``slot`` finds the arrival itself.
     log_clutter : ndarray, shape (n_nodes, capacity), float64
-        Log of the rate of other impulses about as strong (Hz) over `rank_share`, less ``odds``.
+        Log of the rate of other impulses about as strong (Hz), less ``odds``, less ``log_share``.
+    log_share : ndarray, shape (n_nodes, capacity), float64
+        Log of what the rank is worth, see `rank_share`.
     working : ndarray, shape (n_nodes, capacity), float64
         The same, with the echoes of shots found so far in this solve.
     free : ndarray, shape (n_nodes, capacity), uint8
@@ -108,11 +110,12 @@ class Columns(NamedTuple):
         1 new and still to be looked at, 2 of interest when last looked at, 3 the same and explained since, 0 not.
     """
 
-    count: IntArray
+    count: IntArray  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     time_s: FloatArray
     snr_db: FloatArray
     sigma_m: FloatArray
     odds: FloatArray
+    log_share: FloatArray
     tie: IntArray
     slot: IntArray
     log_clutter: FloatArray
@@ -185,7 +188,6 @@ class Model(NamedTuple):
     speed_error_sigma: float
     detect_probability: float
     masked_share: float
-    mask_s: float
     reach_m: float
     step_m: float
     log_heard: NDArray[np.float32]
@@ -235,6 +237,7 @@ def insert(
             columns.snr_db[n, place] = columns.snr_db[n, place - 1]
             columns.sigma_m[n, place] = columns.sigma_m[n, place - 1]
             columns.odds[n, place] = columns.odds[n, place - 1]
+            columns.log_share[n, place] = columns.log_share[n, place - 1]
             columns.tie[n, place] = columns.tie[n, place - 1]
             columns.slot[n, place] = columns.slot[n, place - 1]
             columns.log_clutter[n, place] = columns.log_clutter[n, place - 1]
@@ -273,6 +276,7 @@ def forget(columns: Columns, before_s: float, gone: IntArray) -> int:
             columns.snr_db[n, i] = columns.snr_db[n, i + drop]
             columns.sigma_m[n, i] = columns.sigma_m[n, i + drop]
             columns.odds[n, i] = columns.odds[n, i + drop]
+            columns.log_share[n, i] = columns.log_share[n, i + drop]
             columns.tie[n, i] = columns.tie[n, i + drop]
             columns.slot[n, i] = columns.slot[n, i + drop]
             columns.log_clutter[n, i] = columns.log_clutter[n, i + drop]
@@ -349,8 +353,8 @@ def weigh(
                         record = 0
             rate_hz = max(wide / (2.0 * window_s), burst / (2.0 * burst_s), least_hz)
             all_hz = max(all_wide / (2.0 * window_s), all_burst / (2.0 * burst_s))
-            share = rank_share(rate_hz, all_hz, least_hz)
-            columns.log_clutter[n, i] = math.log(rate_hz / share) - columns.odds[n, i]
+            columns.log_share[n, i] = math.log(rank_share(rate_hz, all_hz, least_hz))
+            columns.log_clutter[n, i] = math.log(rate_hz) - columns.odds[n, i] - columns.log_share[n, i]
             columns.working[n, i] = columns.log_clutter[n, i]
             columns.record[n, i] = record
 
@@ -364,9 +368,9 @@ def draw(
     A ring has a power of two of bins. ``log_coarse`` is the log density of an arrival anywhere inside the coarse gate.
     """
     mask = ring.shape[1] - 1
-    reach = int(math.ceil(COARSE_GATE_S / BIN_S))
-    low, high = int(math.floor(from_s / BIN_S)) - reach, int(math.floor(to_s / BIN_S)) + reach
-    low = max(low, int(math.floor(oldest_s / BIN_S)))
+    reach = math.ceil(COARSE_GATE_S / BIN_S)
+    low, high = math.floor(from_s / BIN_S) - reach, math.floor(to_s / BIN_S) + reach
+    low = max(low, math.floor(oldest_s / BIN_S))
     for b in range(low, high + 1):
         ring[n, b & mask] = NEVER
     count = columns.count[n]
@@ -374,7 +378,7 @@ def draw(
     while i < count and columns.time_s[n, i] < (high + reach + 1) * BIN_S:
         if columns.free[n, i] == 1:
             say = np.float32(log_coarse - columns.working[n, i])
-            middle = int(math.floor(columns.time_s[n, i] / BIN_S))
+            middle = math.floor(columns.time_s[n, i] / BIN_S)
             for b in range(max(low, middle - reach), min(high, middle + reach) + 1):
                 if ring[n, b & mask] < say:
                     ring[n, b & mask] = say
@@ -515,7 +519,7 @@ def pick_cells(
 
 @compiled
 def _listens(sky: Sky, n: int, time_s: float) -> bool:
-    for k in range(sky.starts_s.shape[1]):
+    for k in range(sky.starts_s.shape[1]):  # noqa: SIM110 - numba compiles no generator
         if sky.starts_s[n, k] <= time_s <= sky.ends_s[n, k]:
             return True
     return False
@@ -898,7 +902,7 @@ def _cost(
         if product > 1e200:
             total += math.log(product)
             product = 1.0
-    return 0.5 * (NU + 1.0) * (total + math.log(product)) + 0.5 * prior * state[3] * state[3]
+    return float(0.5 * (NU + 1.0) * (total + math.log(product)) + 0.5 * prior * state[3] * state[3])
 
 
 @compiled
@@ -939,7 +943,7 @@ def evidence_at(
             for r in range(N_RANGES):
                 said[r] += model.log_heard[d, r]
         elif predicted_s + model.latency_s < sky.now_s and _listens(sky, s, predicted_s):
-            if _masked(columns, s, predicted_s, model.mask_s):
+            if _masked(columns, s, predicted_s, model.gate_s):
                 for r in range(N_RANGES):
                     said[r] += math.log1p(-model.masked_share * math.exp(model.log_heard[d, r]))
             else:
@@ -953,15 +957,15 @@ def evidence_at(
         total += math.exp(said[r] - best)
     evidence += best + math.log(total / N_RANGES)
     volume = min(LARGEST_LOG_VOLUME, log_volume_m + 1.5 * _LOG_2PI - math.log(sky.speed_mps))
-    return evidence + volume + model.log_prior
+    return float(evidence + volume + model.log_prior)
 
 
 @compiled
-def _masked(columns: Columns, s: int, predicted_s: float, mask_s: float) -> bool:
+def _masked(columns: Columns, s: int, predicted_s: float, gate_s: float) -> bool:
     """Say whether another shot's arrival may hide one expected at a node: two onsets so close are seldom told apart."""
     count = columns.count[s]
-    i = _lower(columns.time_s[s], count, predicted_s - mask_s)
-    while i < count and columns.time_s[s, i] <= predicted_s + mask_s:
+    i = _lower(columns.time_s[s], count, predicted_s - gate_s)
+    while i < count and columns.time_s[s, i] <= predicted_s + gate_s:
         if columns.free[s, i] != 1:
             return True
         i += 1
@@ -969,9 +973,7 @@ def _masked(columns: Columns, s: int, predicted_s: float, mask_s: float) -> bool
 
 
 @compiled
-def _bound(
-    columns: Columns, ground: Ground, sky: Sky, model: Model, x_m: float, y_m: float, origin_s: float
-) -> float:
+def _bound(columns: Columns, ground: Ground, sky: Sky, model: Model, x_m: float, y_m: float, origin_s: float) -> float:
     """Return about the most log evidence that the free arrivals near a seed's prediction could give it."""
     home = _home(ground, x_m, y_m)
     said = np.zeros(8)
@@ -1002,7 +1004,7 @@ def _bound(
         elif (
             predicted_s + model.latency_s < sky.now_s
             and _listens(sky, s, predicted_s)
-            and not _masked(columns, s, predicted_s, model.mask_s)
+            and not _masked(columns, s, predicted_s, model.gate_s)
         ):
             for r in range(N_RANGES):
                 said[r] += model.log_silent[d, r]
@@ -1011,7 +1013,7 @@ def _bound(
     best = said[0]
     for r in range(1, N_RANGES):
         best = max(best, said[r])
-    return evidence + best + LARGEST_LOG_VOLUME + model.log_prior
+    return float(evidence + best + LARGEST_LOG_VOLUME + model.log_prior)
 
 
 @compiled
@@ -1217,7 +1219,9 @@ def find_repeat(
                         difference = (columns.snr_db[q, j] - strengths_db[g]) / model.repeat_strength_sigma_db
                         strength = max(LEAST_STRENGTH_ODDS, log_strength - 0.5 * difference * difference)
                         off = (columns.time_s[q, j] - at_s) / model.repeat_sigma_s
-                        score = _student(off) - log_sigma + strength - columns.working[q, j]
+                        # Strength is compared with the first round's; the rank has no further say.
+                        clutter = columns.working[q, j] + columns.log_share[q, j]
+                        score = _student(off) - log_sigma + strength - clutter
                         if score > best:
                             best, best_j = score, j
                     j += 1
@@ -1229,7 +1233,7 @@ def find_repeat(
                     dx, dy = ground.sites_m[q, 0] - x_m, ground.sites_m[q, 1] - y_m
                     expected_s = origin_s + delay_s + _travel_s(dx, dy, sky)
                     if expected_s + model.latency_s < sky.now_s and _listens(sky, q, expected_s):
-                        evidence += log_masked if _masked(columns, q, at_s, model.mask_s) else log_miss
+                        evidence += log_masked if _masked(columns, q, at_s, model.gate_s) else log_miss
             if heard >= model.min_nodes and evidence > best_evidence:
                 best_delay, best_evidence = delay_s, evidence
                 for k in range(size):

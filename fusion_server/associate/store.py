@@ -91,7 +91,7 @@ class Store:
             time_s,
             np.array([arrival.snr_db for arrival in arrivals]),
             np.sqrt(speed_mps**2 * (pick_s**2 + settings.path_sigma_s**2) + site_m**2),
-            class_odds(arrivals, settings),
+            _class_odds(arrivals, settings),
             np.array([item[2] for item in fresh], dtype=np.int64),
             slots,
             touched_from,
@@ -148,12 +148,13 @@ class Store:
             self._capacity *= 2
         wider = _empty(self._n_nodes, self._capacity)
         wider.count[:] = self.columns.count
-        for old, new in zip(self.columns[1:], wider[1:], strict=True):
-            new[:, : old.shape[1]] = old
+        for name in wider._fields[1:]:
+            old = getattr(self.columns, name)
+            getattr(wider, name)[:, : old.shape[1]] = old
         self.columns = wider
 
 
-def class_odds(arrivals: Iterable[Arrival], settings: AssociateSettings) -> FloatArray:
+def _class_odds(arrivals: Iterable[Arrival], settings: AssociateSettings) -> FloatArray:
     """Return the weighted log odds that each node's classifier gives a gunshot, over those it gives the usual impulse.
 
     Unclassified arrivals say nothing. Shape (n_arrivals,).
@@ -172,7 +173,7 @@ _LEAST_PROBABILITY = 0.02
 
 def _empty(n_nodes: int, capacity: int) -> Columns:
     shape = (n_nodes, capacity)
-    floats, integers = np.zeros((6, *shape)), np.zeros((2, *shape), dtype=np.int64)
+    floats, integers = np.zeros((7, *shape)), np.zeros((2, *shape), dtype=np.int64)
     flags = np.zeros((3, *shape), dtype=np.uint8)
     return Columns(
         count=np.zeros(n_nodes, dtype=np.int64),
@@ -180,6 +181,7 @@ def _empty(n_nodes: int, capacity: int) -> Columns:
         snr_db=floats[1],
         sigma_m=floats[2],
         odds=floats[3],
+        log_share=floats[6],
         tie=integers[0],
         slot=integers[1],
         log_clutter=floats[4],
