@@ -204,7 +204,7 @@ def markdown(rows: list[Figures], commit: str, machine: str) -> str:
         f"{SHOTS_PER_MIN:g} shots a minute with {ECHOES} echoes at each node.",
         "CPU time of one process in add and advance_to.",
         "",
-        "| nodes | event time | detections | us a detection | real time | longest step of 0.2 s | shots found | false |",
+        "| nodes | event time | detections | us each | real time | longest step of 0.2 s | shots found | false |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [
