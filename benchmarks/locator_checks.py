@@ -233,7 +233,8 @@ def bound(*, share: float) -> list[dict[str, Any]]:
 def bound_m2(shots: Shots, *, speed_mps: float) -> _Real:
     """Return the least variance of place, both axes together, instant unknown, air known; shape (n_shots,).
 
-    The inverse of the Fisher information of x, y and the instant under Gaussian noise [Kay1993].
+    The inverse of the Fisher information of x, y and the instant under Gaussian noise (S. M. Kay, "Fundamentals of
+    statistical signal processing: estimation theory", Prentice Hall, 1993, chapter 3).
     """
     away = shots.place_m[:, None] - shots.site_m
     slopes = np.ones((*shots.size, 3))

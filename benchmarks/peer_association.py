@@ -27,7 +27,7 @@ __all__ = ["SETTINGS", "PyOctoSettings", "pyocto_incidents"]
 
 @dataclass(frozen=True, slots=True)
 class PyOctoSettings:
-    """What is given to PyOcto, in its own words; its unit of length is the kilometre. Defaults: the best of some forty.
+    """What is given to PyOcto, in its own words; its unit of length is the kilometre. Defaults: the best of about 30.
 
     Parameters
     ----------

@@ -17,7 +17,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fusion_server.associate.geometry import STEP_M, audibility, lay_out
 from fusion_server.associate.kernels import Model, Sky, pick_cells, strike_before, travel_times
@@ -79,7 +78,7 @@ class Associator:
         self._window_s = window_s
         self._model = _model(settings)
         self._weather: Weather | None = None
-        self._awake: NDArray[np.uint8] = np.zeros(len(self._index), dtype=np.uint8)
+        self._awake = np.zeros(len(self._index), dtype=np.uint8)
         self._looked_s: float | None = None
         self._before: list[Hypothesis] = []
         self._concluded: dict[tuple[Arrival, ...], Hypothesis] = {}
@@ -210,7 +209,6 @@ def _model(settings: AssociateSettings) -> Model:
         speed_error_sigma=settings.speed_error_sigma,
         detect_probability=settings.detect_probability,
         masked_share=settings.masked_share,
-        mask_s=settings.mask_s,
         reach_m=settings.reach_m,
         step_m=STEP_M,
         log_heard=heard,

@@ -1,6 +1,6 @@
 """The hot loops of association, compiled. Each has a slow, obvious twin in tests/unit/fusion/twins.py.
 
-Arrivals lie in rows, one row for each node, by time; `Columns.used` says how much of a row is used. Times are seconds
+Arrivals lie in rows, one row for each node, by time; `Columns.count` says how much of a row is used. Times are seconds
 after an epoch. Nothing here allocates in proportion to the city: what a call costs depends on the arrivals and nodes
 within hearing range.
 """
@@ -70,7 +70,7 @@ ECHO_PULL_S = 0.05
 """Echoes pull a seed late: each is also tried this much earlier."""
 ABSENT = -1
 SEEDS_PER_ANCHOR = 6
-TOP_HZ = 1.0
+TOP_HZ = 0.3
 TOP_SHARE = 0.6
 N_RANGES = 7
 LOUDNESS_RANGES_M = np.array([200.0, 300.0, 450.0, 650.0, 900.0, 1200.0, 1600.0])
@@ -91,14 +91,15 @@ class Columns(NamedTuple):
 
     Parameters
     ----------
-    used : ndarray, shape (n_nodes,), int64
-        How much of each row is used.
+    count : ndarray, shape (n_nodes,), int64
     time_s, snr_db, sigma_m, odds : ndarray, shape (n_nodes, capacity), float64
         ``odds``: weighted log odds of the node's classifier for a gunshot over the usual impulse.
     tie, slot : ndarray, shape (n_nodes, capacity), int64
         ``tie`` orders arrivals of the same nanosecond; ``slot`` finds the arrival itself.
     log_clutter : ndarray, shape (n_nodes, capacity), float64
-        Log of the rate of other impulses about as strong (Hz) over `rank_share`, less ``odds``.
+        Log of the rate of other impulses about as strong (Hz), less ``odds``, less ``log_share``.
+    log_share : ndarray, shape (n_nodes, capacity), float64
+        Log of what the rank is worth, see `rank_share`.
     working : ndarray, shape (n_nodes, capacity), float64
         The same, with the echoes of shots found so far in this solve.
     free : ndarray, shape (n_nodes, capacity), uint8
@@ -109,11 +110,12 @@ class Columns(NamedTuple):
         1 new and still to be looked at, 2 of interest when last looked at, 3 the same and explained since, 0 not.
     """
 
-    used: IntArray
+    count: IntArray  # type: ignore[assignment]  # hides tuple.count, which nobody calls
     time_s: FloatArray
     snr_db: FloatArray
     sigma_m: FloatArray
     odds: FloatArray
+    log_share: FloatArray
     tie: IntArray
     slot: IntArray
     log_clutter: FloatArray
@@ -186,7 +188,6 @@ class Model(NamedTuple):
     speed_error_sigma: float
     detect_probability: float
     masked_share: float
-    mask_s: float
     reach_m: float
     step_m: float
     log_heard: NDArray[np.float32]
@@ -228,7 +229,7 @@ def insert(
     for i in range(len(node)):
         n = node[i]
         row = columns.time_s[n]
-        place = columns.used[n]
+        place = columns.count[n]
         while place > 0 and (
             row[place - 1] > time_s[i] or (row[place - 1] == time_s[i] and columns.tie[n, place - 1] > tie[i])
         ):
@@ -236,6 +237,7 @@ def insert(
             columns.snr_db[n, place] = columns.snr_db[n, place - 1]
             columns.sigma_m[n, place] = columns.sigma_m[n, place - 1]
             columns.odds[n, place] = columns.odds[n, place - 1]
+            columns.log_share[n, place] = columns.log_share[n, place - 1]
             columns.tie[n, place] = columns.tie[n, place - 1]
             columns.slot[n, place] = columns.slot[n, place - 1]
             columns.log_clutter[n, place] = columns.log_clutter[n, place - 1]
@@ -252,7 +254,7 @@ def insert(
         columns.slot[n, place] = slot[i]
         columns.free[n, place] = 1
         columns.look[n, place] = 1
-        columns.used[n] += 1
+        columns.count[n] += 1
         touched_from[n] = min(touched_from[n], time_s[i])
         touched_to[n] = max(touched_to[n], time_s[i])
 
@@ -261,8 +263,8 @@ def insert(
 def forget(columns: Columns, before_s: float, gone: IntArray) -> int:
     """Drop arrivals before an instant; write their slots to ``gone`` and return how many."""
     n_gone = 0
-    for n in range(len(columns.used)):
-        count = columns.used[n]
+    for n in range(len(columns.count)):
+        count = columns.count[n]
         drop = _lower(columns.time_s[n], count, before_s)
         if drop == 0:
             continue
@@ -274,6 +276,7 @@ def forget(columns: Columns, before_s: float, gone: IntArray) -> int:
             columns.snr_db[n, i] = columns.snr_db[n, i + drop]
             columns.sigma_m[n, i] = columns.sigma_m[n, i + drop]
             columns.odds[n, i] = columns.odds[n, i + drop]
+            columns.log_share[n, i] = columns.log_share[n, i + drop]
             columns.tie[n, i] = columns.tie[n, i + drop]
             columns.slot[n, i] = columns.slot[n, i + drop]
             columns.log_clutter[n, i] = columns.log_clutter[n, i + drop]
@@ -281,7 +284,7 @@ def forget(columns: Columns, before_s: float, gone: IntArray) -> int:
             columns.free[n, i] = columns.free[n, i + drop]
             columns.record[n, i] = columns.record[n, i + drop]
             columns.look[n, i] = columns.look[n, i + drop]
-        columns.used[n] = count - drop
+        columns.count[n] = count - drop
     return n_gone
 
 
@@ -310,8 +313,6 @@ def weigh(
     softness_db: float,
     least_hz: float,
     record_s: float,
-    echo_s: float,
-    echo_share: float,
 ) -> None:
     """Work out afresh the clutter rate of every arrival that new ones at its node can have changed.
 
@@ -319,10 +320,10 @@ def weigh(
     sound about. Neighbours count by a soft comparison of SNR with a margin, so that rounds of one gun hardly count
     against each other, over the window and over the burst, since echoes come in bursts; the higher rate counts.
     """
-    for n in range(len(columns.used)):
+    for n in range(len(columns.count)):
         if touched_from[n] > touched_to[n]:
             continue
-        count = columns.used[n]
+        count = columns.count[n]
         time_s, snr_db = columns.time_s[n], columns.snr_db[n]
         first = _lower(time_s, count, touched_from[n] - window_s)
         low = first
@@ -343,9 +344,6 @@ def weigh(
                     continue
                 stronger_db = snr_db[j] - snr_db[i]
                 as_strong = 1.0 / (1.0 + math.exp(min(30.0, max(-30.0, (margin_db - stronger_db) / softness_db))))
-                if 0.0 < apart_s <= echo_s:
-                    # What follows may be this one's own echo.
-                    as_strong *= echo_share
                 wide += as_strong
                 all_wide += 1
                 if abs(apart_s) <= burst_s:
@@ -355,8 +353,8 @@ def weigh(
                         record = 0
             rate_hz = max(wide / (2.0 * window_s), burst / (2.0 * burst_s), least_hz)
             all_hz = max(all_wide / (2.0 * window_s), all_burst / (2.0 * burst_s))
-            share = rank_share(rate_hz, all_hz, least_hz)
-            columns.log_clutter[n, i] = math.log(rate_hz / share) - columns.odds[n, i]
+            columns.log_share[n, i] = math.log(rank_share(rate_hz, all_hz, least_hz))
+            columns.log_clutter[n, i] = math.log(rate_hz) - columns.odds[n, i] - columns.log_share[n, i]
             columns.working[n, i] = columns.log_clutter[n, i]
             columns.record[n, i] = record
 
@@ -375,7 +373,7 @@ def draw(
     low = max(low, math.floor(oldest_s / BIN_S))
     for b in range(low, high + 1):
         ring[n, b & mask] = NEVER
-    count = columns.used[n]
+    count = columns.count[n]
     i = _lower(columns.time_s[n], count, (low - reach) * BIN_S)
     while i < count and columns.time_s[n, i] < (high + reach + 1) * BIN_S:
         if columns.free[n, i] == 1:
@@ -415,8 +413,8 @@ def draw_touched(
 @compiled
 def strike_before(columns: Columns, before_s: float) -> None:
     """Mark arrivals before an instant as struck for good."""
-    for n in range(len(columns.used)):
-        for i in range(columns.used[n]):
+    for n in range(len(columns.count)):
+        for i in range(columns.count[n]):
             if columns.time_s[n, i] >= before_s:
                 break
             columns.free[n, i] = 2
@@ -425,8 +423,8 @@ def strike_before(columns: Columns, before_s: float) -> None:
 @compiled
 def restore(columns: Columns, n: int, from_s: float, to_s: float) -> None:
     """Undo what a solve did to a node's row between two instants."""
-    i = _lower(columns.time_s[n], columns.used[n], from_s)
-    while i < columns.used[n] and columns.time_s[n, i] <= to_s:
+    i = _lower(columns.time_s[n], columns.count[n], from_s)
+    while i < columns.count[n] and columns.time_s[n, i] <= to_s:
         columns.working[n, i] = columns.log_clutter[n, i]
         if columns.free[n, i] == 0:
             columns.free[n, i] = 1
@@ -521,10 +519,10 @@ def pick_cells(
 
 @compiled
 def _listens(sky: Sky, n: int, time_s: float) -> bool:
-    listens = False
-    for k in range(sky.starts_s.shape[1]):
-        listens |= sky.starts_s[n, k] <= time_s <= sky.ends_s[n, k]
-    return listens
+    for k in range(sky.starts_s.shape[1]):  # noqa: SIM110 - numba compiles no generator
+        if sky.starts_s[n, k] <= time_s <= sky.ends_s[n, k]:
+            return True
+    return False
 
 
 @compiled
@@ -650,8 +648,8 @@ def gather(
         Written. As long as there are arrivals.
     """
     n = 0
-    for s in range(len(columns.used)):
-        count = columns.used[s]
+    for s in range(len(columns.count)):
+        count = columns.count[s]
         for i in range(count):
             look = columns.look[s, i]
             wanted = look == 1 or (every_live and look == 2)
@@ -754,7 +752,7 @@ def choose(
         if dx * dx + dy * dy > model.reach_m * model.reach_m:
             continue
         predicted_s = origin_s + _travel_s(dx, dy, sky)
-        count = columns.used[s]
+        count = columns.count[s]
         best = -np.inf
         i = _lower(columns.time_s[s], count, predicted_s - gate_s)
         while i < count and columns.time_s[s, i] <= predicted_s + gate_s:
@@ -904,7 +902,7 @@ def _cost(
         if product > 1e200:
             total += math.log(product)
             product = 1.0
-    return 0.5 * (NU + 1.0) * (total + math.log(product)) + 0.5 * prior * state[3] * state[3]
+    return float(0.5 * (NU + 1.0) * (total + math.log(product)) + 0.5 * prior * state[3] * state[3])
 
 
 @compiled
@@ -945,7 +943,7 @@ def evidence_at(
             for r in range(N_RANGES):
                 said[r] += model.log_heard[d, r]
         elif predicted_s + model.latency_s < sky.now_s and _listens(sky, s, predicted_s):
-            if _masked(columns, s, predicted_s, model.mask_s):
+            if _masked(columns, s, predicted_s, model.gate_s):
                 for r in range(N_RANGES):
                     said[r] += math.log1p(-model.masked_share * math.exp(model.log_heard[d, r]))
             else:
@@ -959,15 +957,15 @@ def evidence_at(
         total += math.exp(said[r] - best)
     evidence += best + math.log(total / N_RANGES)
     volume = min(LARGEST_LOG_VOLUME, log_volume_m + 1.5 * _LOG_2PI - math.log(sky.speed_mps))
-    return evidence + volume + model.log_prior
+    return float(evidence + volume + model.log_prior)
 
 
 @compiled
-def _masked(columns: Columns, s: int, predicted_s: float, mask_s: float) -> bool:
+def _masked(columns: Columns, s: int, predicted_s: float, gate_s: float) -> bool:
     """Say whether another shot's arrival may hide one expected at a node: two onsets so close are seldom told apart."""
-    count = columns.used[s]
-    i = _lower(columns.time_s[s], count, predicted_s - mask_s)
-    while i < count and columns.time_s[s, i] <= predicted_s + mask_s:
+    count = columns.count[s]
+    i = _lower(columns.time_s[s], count, predicted_s - gate_s)
+    while i < count and columns.time_s[s, i] <= predicted_s + gate_s:
         if columns.free[s, i] != 1:
             return True
         i += 1
@@ -990,7 +988,7 @@ def _bound(columns: Columns, ground: Ground, sky: Sky, model: Model, x_m: float,
             continue
         d = min(int(distance / model.step_m + 0.5), furthest)
         predicted_s = origin_s + _travel_s(dx, dy, sky)
-        count = columns.used[s]
+        count = columns.count[s]
         best = -np.inf
         i = _lower(columns.time_s[s], count, predicted_s - gate_s)
         while i < count and columns.time_s[s, i] <= predicted_s + gate_s:
@@ -1006,7 +1004,7 @@ def _bound(columns: Columns, ground: Ground, sky: Sky, model: Model, x_m: float,
         elif (
             predicted_s + model.latency_s < sky.now_s
             and _listens(sky, s, predicted_s)
-            and not _masked(columns, s, predicted_s, model.mask_s)
+            and not _masked(columns, s, predicted_s, model.gate_s)
         ):
             for r in range(N_RANGES):
                 said[r] += model.log_silent[d, r]
@@ -1015,7 +1013,7 @@ def _bound(columns: Columns, ground: Ground, sky: Sky, model: Model, x_m: float,
     best = said[0]
     for r in range(1, N_RANGES):
         best = max(best, said[r])
-    return evidence + best + LARGEST_LOG_VOLUME + model.log_prior
+    return float(evidence + best + LARGEST_LOG_VOLUME + model.log_prior)
 
 
 @compiled
@@ -1187,8 +1185,8 @@ def find_repeat(
     tried = np.full(int(2.0 * model.repeat_within_s / (0.25 * model.repeat_sigma_s)) + 2, False)
     for h in range(n_heard):
         s = sites[h]
-        i = _lower(columns.time_s[s], columns.used[s], times_s[h] - model.repeat_within_s)
-        while i < columns.used[s]:
+        i = _lower(columns.time_s[s], columns.count[s], times_s[h] - model.repeat_within_s)
+        while i < columns.count[s]:
             delay_s = columns.time_s[s, i] - times_s[h]
             if delay_s > model.repeat_within_s:
                 break
@@ -1213,7 +1211,7 @@ def find_repeat(
                 # Those still to come can add no more than this each; most delays die after a few nodes.
                 q = sites[g]
                 at_s = times_s[g] + delay_s
-                count = columns.used[q]
+                count = columns.count[q]
                 j = _lower(columns.time_s[q], count, at_s - gate_s)
                 best, best_j = -np.inf, ABSENT
                 while j < count and columns.time_s[q, j] <= at_s + gate_s:
@@ -1221,7 +1219,9 @@ def find_repeat(
                         difference = (columns.snr_db[q, j] - strengths_db[g]) / model.repeat_strength_sigma_db
                         strength = max(LEAST_STRENGTH_ODDS, log_strength - 0.5 * difference * difference)
                         off = (columns.time_s[q, j] - at_s) / model.repeat_sigma_s
-                        score = _student(off) - log_sigma + strength - columns.working[q, j]
+                        # Strength is compared with the first round's; the rank has no further say.
+                        clutter = columns.working[q, j] + columns.log_share[q, j]
+                        score = _student(off) - log_sigma + strength - clutter
                         if score > best:
                             best, best_j = score, j
                     j += 1
@@ -1233,7 +1233,7 @@ def find_repeat(
                     dx, dy = ground.sites_m[q, 0] - x_m, ground.sites_m[q, 1] - y_m
                     expected_s = origin_s + delay_s + _travel_s(dx, dy, sky)
                     if expected_s + model.latency_s < sky.now_s and _listens(sky, q, expected_s):
-                        evidence += log_masked if _masked(columns, q, at_s, model.mask_s) else log_miss
+                        evidence += log_masked if _masked(columns, q, at_s, model.gate_s) else log_miss
             if heard >= model.min_nodes and evidence > best_evidence:
                 best_delay, best_evidence = delay_s, evidence
                 for k in range(size):
@@ -1253,7 +1253,7 @@ def echo_clutter(
     """
     start_s, strength_db = columns.time_s[n, position], columns.snr_db[n, position]
     i = position + 1
-    while i < columns.used[n] and columns.time_s[n, i] <= start_s + within_s:
+    while i < columns.count[n] and columns.time_s[n, i] <= start_s + within_s:
         drop = (strength_db - columns.snr_db[n, i] - weaker_db) / (0.5 * weaker_db)
         rate_hz = echo_hz * math.exp(-(columns.time_s[n, i] - start_s) / decay_s)
         rate_hz /= 1.0 + math.exp(min(30.0, max(-30.0, -drop)))

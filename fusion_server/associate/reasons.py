@@ -79,7 +79,7 @@ def _passed_over(search: Search, shot: Explained) -> tuple[ArrivalVerdict, ...]:
     predicted_s = _predicted_s(search, shot.x_m, shot.y_m, shot.origin_s)
     verdicts: list[ArrivalVerdict] = []
     for node in np.flatnonzero(_distance_m(search, shot.x_m, shot.y_m) <= search.settings.reach_m).tolist():
-        row = columns.time_s[node, : columns.used[node]]
+        row = columns.time_s[node, : columns.count[node]]
         low, high = np.searchsorted(row, (predicted_s[node] - _BEFORE_S, predicted_s[node] + _AFTER_S))
         for position in range(int(low), int(high)):
             if mine.get(node) == position:

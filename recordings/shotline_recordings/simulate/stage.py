@@ -104,7 +104,7 @@ class Stage:
 
     @property
     def reported_weather(self) -> Weather:
-        """The weather as a station elsewhere states it, error included: what the dataset says, and fusion works with."""
+        """The weather as a station elsewhere states it, and its error: what the dataset says, and fusion works with."""
         table, air = self.scene.weather, self.scene.air
         rng = stream(self.seed, Stream.WEATHER)
         wind = np.array(air.wind_enu_mps) + table.reported_wind_sigma_mps * rng.standard_normal(2)
