@@ -1,8 +1,8 @@
 """Association: from a stream of arrivals with echoes and clutter to the shots that explain them, in event time.
 
-How it works, in docs/association.md: every arrival is weighed by how much it stands out at its node (`kernels.weigh`);
-arrivals that stand out look for places that others agree on (`kernels.scan`); these seeds are fitted and judged by
-their evidence, heard and silent nodes, clutter and prior rate (`kernels.settle`); the best is taken with its further
+How it works, in docs/association.md: every arrival is weighed by how much it stands out at its node (`rows.weigh`);
+arrivals that stand out look for places that others agree on (`cells.scan`); these seeds are fitted and judged by
+their evidence, heard and silent nodes, clutter and prior rate (`judge.settle`); the best is taken with its further
 rounds, its arrivals are struck out, and so on (`search`). What a detection costs depends on the nodes within hearing
 range, not on the size of the city.
 
@@ -17,10 +17,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fusion_server.associate.cells import Model, Sky, pick_cells, travel_times
 from fusion_server.associate.geometry import STEP_M, audibility, lay_out
-from fusion_server.associate.kernels import Model, Sky, pick_cells, strike_before, travel_times
 from fusion_server.associate.reasons import Reasons, reasons
+from fusion_server.associate.rows import strike_before
 from fusion_server.associate.search import Explained, Search, arrivals_of, template
 from fusion_server.associate.settings import AssociateSettings
 from fusion_server.associate.store import Store
@@ -78,7 +80,7 @@ class Associator:
         self._window_s = window_s
         self._model = _model(settings)
         self._weather: Weather | None = None
-        self._awake = np.zeros(len(self._index), dtype=np.uint8)
+        self._awake: NDArray[np.uint8] = np.zeros(len(self._index), dtype=np.uint8)
         self._looked_s: float | None = None
         self._before: list[Hypothesis] = []
         self._concluded: dict[tuple[Arrival, ...], Hypothesis] = {}
@@ -209,6 +211,7 @@ def _model(settings: AssociateSettings) -> Model:
         speed_error_sigma=settings.speed_error_sigma,
         detect_probability=settings.detect_probability,
         masked_share=settings.masked_share,
+        mask_s=settings.mask_s,
         reach_m=settings.reach_m,
         step_m=STEP_M,
         log_heard=heard,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_server.associate.kernels import LOUDNESS_RANGES_M, Ground, nearest_sites
+from fusion_server.associate.cells import LOUDNESS_RANGES_M, Ground, nearest_sites
 from fusion_server.associate.settings import AssociateSettings
 from shotline.domain import Site
 

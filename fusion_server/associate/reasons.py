@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_server.associate.kernels import ABSENT, N_RANGES
+from fusion_server.associate.cells import N_RANGES
+from fusion_server.associate.rows import ABSENT
 from fusion_server.associate.search import Explained, Search
 from shotline.domain import ArrivalVerdict, LostHypothesis, Silence
 from shotline.propagation import travel_time_s
@@ -79,7 +80,7 @@ def _passed_over(search: Search, shot: Explained) -> tuple[ArrivalVerdict, ...]:
     predicted_s = _predicted_s(search, shot.x_m, shot.y_m, shot.origin_s)
     verdicts: list[ArrivalVerdict] = []
     for node in np.flatnonzero(_distance_m(search, shot.x_m, shot.y_m) <= search.settings.reach_m).tolist():
-        row = columns.time_s[node, : columns.count[node]]
+        row = columns.time_s[node, : columns.used[node]]
         low, high = np.searchsorted(row, (predicted_s[node] - _BEFORE_S, predicted_s[node] + _AFTER_S))
         for position in range(int(low), int(high)):
             if mine.get(node) == position:
@@ -157,8 +158,7 @@ def _lost(search: Search, shot: Explained, names: tuple[str, ...]) -> tuple[Lost
             there = np.flatnonzero(chosen[: len(around)] != ABSENT)
             its = set(zip(around[there].tolist(), chosen[there].tolist(), strict=True))
             x_m, y_m, origin_s, evidence = (float(value) for value in result[:4])
-            same = math.hypot(x_m - shot.x_m, y_m - shot.y_m) < _SAME_M and abs(origin_s - shot.origin_s) < _SAME_S
-            if same or len(its & mine) < 2 or any(_is(other, x_m, y_m, origin_s) for other in search.found):
+            if len(its & mine) < 2 or any(_is(other, x_m, y_m, origin_s) for other in search.found):
                 continue
             why = _why_lost(search, shot, x_m, y_m, origin_s, evidence, its, names)
             instant_ns = search.store.epoch_ns + ns_from_seconds(origin_s)

@@ -9,28 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_server.associate.kernels import (
-    ABSENT,
-    BIN_S,
-    COARSE_GATE_S,
-    NOBODY,
-    SEEDS_PER_ANCHOR,
-    Columns,
-    Ground,
-    Model,
-    Sky,
-    choose,
-    echo_clutter,
-    find_repeat,
-    first_of_each,
-    gather,
-    rank_share,
-    restore,
-    scan_all,
-    settle_best,
-)
+from fusion_server.associate.cells import NOBODY, SEEDS_PER_ANCHOR, Ground, Model, Sky, first_of_each, gather, scan_all
+from fusion_server.associate.judge import choose, find_repeat, settle_best
+from fusion_server.associate.rows import ABSENT, BIN_S, COARSE_GATE_S, Columns, echo_clutter, rank_share, restore
 from fusion_server.associate.settings import AssociateSettings
-from fusion_server.associate.store import Store
+from fusion_server.associate.store import ECHO_S, Store
 from shotline.domain import Arrival
 
 __all__ = ["Considered", "Explained", "Search", "arrivals_of", "template"]
@@ -49,9 +32,14 @@ _SAME_PLACE_M = 5.0
 _ECHO_WITHIN_S = 0.8
 _BURSTS_TRIED = 8
 _MOST_ROUNDS = 40
+_MOST_RIVALS = 4
+_SURE_ROUND = 10.0
+"""Log evidence of a further round that is taken before other places are looked at."""
 _BOUND_SLACK = 4.0
 _LOG_ECHO_ODDS = 3.0
 """Prior: an echo off one wall that many nodes hear, against a second gun within the same second."""
+_LOG_AHEAD_ODDS = 2.0
+"""An arrival before that of the shot itself is no echo of it, unless one of the two is not what it seems."""
 _ECHO_DETECT = 0.5
 _ECHO_WEAKER_DB = 6.0
 _ECHO_SPREAD_DB = 6.0
@@ -95,12 +83,13 @@ class Considered:
         """Say which seeds may come to something when others are struck out, or when more is heard. Shape (n_seeds,)."""
         asked = settings.min_log_evidence
         hopeful = (self.settled == 0) | (self.results[:, 3] >= asked - settings.burst_log_evidence)
-        return np.asarray((self.bounds >= asked - _BOUND_SLACK) & hopeful)
+        live: NDArray[np.bool_] = (self.bounds >= asked - _BOUND_SLACK) & hopeful
+        return live
 
 
 @dataclass(slots=True)
 class _Tries:
-    """Seeds and what is known of them; see `fusion_server.associate.kernels.settle_best`."""
+    """Seeds and what is known of them; see `fusion_server.associate.judge.settle_best`."""
 
     seeds: FloatArray
     width: int
@@ -187,7 +176,7 @@ class Search:
         nodes, positions = nodes[:n], positions[:n]
         self.concluded = tuple(concluded)
         for shot in self.concluded:
-            self._take_repeats(shot)
+            self._take_repeats(shot, _SURE_ROUND)
         first = np.array([(x, y, t, math.inf) for x, y, t in again]).reshape(-1, 4)
         while True:
             count = len(self.found)
@@ -206,6 +195,9 @@ class Search:
                 self.columns.look[nodes[of], positions[of]] = 2
             if len(self.found) == count:
                 break
+        # An echo may have been taken before the shot that it is an echo of.
+        everyone = (*self.concluded, *self.found)
+        self.found = [shot for shot in self.found if not any(self._is_lesser_echo(shot, other) for other in everyone)]
         self._restore()
         for shot in self.found:
             look = self.columns.look[shot.nodes, shot.positions]
@@ -233,16 +225,19 @@ class Search:
         asked = self.settings.min_log_evidence
         while True:
             while (shot := self._best(tries, asked)) is not None:
-                self._accept(shot)
+                self._accept(self._against_rivals(shot, tries))
             if not len(tries.seeds):
-                return
+                break
             # Between full looks only what stood up before is worth the trouble.
             if not full:
                 tries = tries.only(np.isinf(tries.seeds[:, 3]))
             burst = self._best_burst(tries, asked - self.settings.burst_log_evidence)
             if burst is None:
-                return
+                break
             self._accept(burst)
+        # Rounds of little evidence come last: what looks like one may be the shot of somebody else.
+        for shot in (*self.concluded, *self.found):
+            self._take_repeats(shot, asked)
 
     def _best(self, tries: _Tries, at_least: float) -> Explained | None:
         while len(tries.seeds):
@@ -284,15 +279,16 @@ class Search:
         if any(_is_split(shot, other) for other in (*self.concluded, *self.found)):
             return
         if any(self._is_echo(shot, other) for other in (*self.concluded, *self.found)):
+            asked = self.settings.min_log_evidence
             # The echo comes again with every round.
-            while (again := self._repeat(shot, (*self.concluded, *self.found, *self.echoes, shot))) is not None:
+            while (again := self._repeat(shot, (*self.concluded, *self.found, *self.echoes, shot), asked)) is not None:
                 self._mark(again, 0)
                 self.echoes.append(again)
             self.echoes.append(shot)
             return
         self.found.append(shot)
         self._echoes(shot)
-        self._take_repeats(shot)
+        self._take_repeats(shot, _SURE_ROUND)
 
     def _explained(self, result: FloatArray, chosen: NDArray[np.int32]) -> Explained | None:
         home = int(result[5])
@@ -314,13 +310,7 @@ class Search:
 
     def _is_burst(self, first: Explained) -> bool:
         """Say whether a first round stands up once its further rounds no longer count as its clutter."""
-        self._mark(first, 0)
-        taken = [first]
-        while len(taken) < _MOST_ROUNDS and (again := self._repeat(first, (*self.concluded, *self.found, *taken))):
-            taken.append(again)
-            self._mark(again, 0)
-        for shot in taken:
-            self._mark(shot, 1)
+        taken = [first, *self._rounds_after(first, self.settings.min_log_evidence)]
         if len(taken) == 1:
             return False
         rounds = {(node, place) for shot in taken for node, place in zip(shot.nodes, shot.positions, strict=True)}
@@ -333,12 +323,14 @@ class Search:
     def _relief(self, node: int, place: int, rounds: set[tuple[int, int]]) -> float:
         """Return by how much an arrival's log clutter falls when the rounds of its own burst do not count."""
         settings, columns = self.settings, self.columns
-        row = columns.time_s[node, : columns.count[node]]
+        row = columns.time_s[node, : columns.used[node]]
         others = np.array([j for j in range(len(row)) if (node, j) not in rounds], dtype=np.int64)
         apart_s = np.abs(row[others] - row[place])
         stronger_db = columns.snr_db[node, others] - columns.snr_db[node, place]
         beyond = np.clip((settings.strength_margin_db - stronger_db) / settings.strength_softness_db, -30.0, 30.0)
         as_strong = 1.0 / (1.0 + np.exp(beyond))
+        after_s = row[others] - row[place]
+        as_strong[(after_s > 0.0) & (after_s <= ECHO_S)] *= settings.echo_clutter_share
         rate_hz, all_hz = settings.clutter_hz, 0.0
         for window_s in (settings.clutter_window_s, settings.clutter_burst_s):
             near = apart_s <= window_s
@@ -349,6 +341,10 @@ class Search:
         before = float(np.exp(columns.working[node, place] + odds))
         echoes = max(0.0, before - float(np.exp(columns.log_clutter[node, place] + odds)))
         return math.log(before / (raw + echoes))
+
+    def _is_lesser_echo(self, shot: Explained, source: Explained) -> bool:
+        lesser = len(shot.nodes) < len(source.nodes) and not _is_near(shot, source)
+        return lesser and self._is_echo(shot, source)
 
     def _is_echo(self, shot: Explained, source: Explained) -> bool:
         """Say whether a hypothesis is rather the echo of a shot by some wall or corner than a shot of its own.
@@ -364,28 +360,77 @@ class Search:
                 lag_s.append(float(self.columns.time_s[node, place] - self.columns.time_s[node, before]))
                 stronger_db.append(float(self.columns.snr_db[node, place] - self.columns.snr_db[node, before]))
                 heard += 1
-        if heard < self.settings.min_nodes or min(lag_s) <= 0.0 or max(lag_s) > _ECHO_WITHIN_S:
+        if heard < self.settings.min_nodes or max(lag_s) > _ECHO_WITHIN_S or min(lag_s) < -_ECHO_WITHIN_S:
             return False
+        ahead = sum(value <= 0.0 for value in lag_s)
         expected_s = shot.origin_s + np.hypot(*(self.ground.sites_m[source.nodes] - (shot.x_m, shot.y_m)).T) / (
             self.sky.speed_mps
         )
         due = int(np.count_nonzero(expected_s + self.settings.latency_s < self.sky.now_s))
         silent = max(0, due - heard)
         real, echo = self.settings.detect_probability, _ECHO_DETECT
-        odds = _LOG_ECHO_ODDS + heard * math.log(echo / real) + silent * math.log((1.0 - echo) / (1.0 - real))
+        odds = (
+            _LOG_ECHO_ODDS
+            - ahead * _LOG_AHEAD_ODDS
+            + heard * math.log(echo / real)
+            + silent * math.log((1.0 - echo) / (1.0 - real))
+        )
         for difference_db in stronger_db:
             weaker_db = difference_db + _ECHO_WEAKER_DB
             odds += 0.5 * (difference_db**2 - weaker_db**2) / _ECHO_SPREAD_DB**2
         return odds > 0.0
 
-    def _take_repeats(self, first: Explained) -> None:
+    def _against_rivals(self, best: Explained, tries: _Tries) -> Explained:
+        """Return the hypothesis whose burst has most evidence, among those that want the same arrivals.
+
+        Rounds in quick succession line up for many places when different rounds are taken for one at different nodes;
+        only from the true place does every round fit.
+        """
+        mine = set(zip(best.nodes.tolist(), best.positions.tolist(), strict=True))
+        rivals = [best]
+        hopeful = (tries.settled == 1) & (tries.results[:, 3] >= best.log_evidence - self.settings.burst_log_evidence)
+        for row in sorted(np.flatnonzero(hopeful).tolist(), key=lambda number: -float(tries.results[number, 3])):
+            if len(rivals) > _MOST_RIVALS:
+                break
+            shot = self._explained(tries.results[row], tries.chosen[row])
+            if shot is None or any(_is_split(shot, other) for other in rivals):
+                continue
+            its = zip(shot.nodes.tolist(), shot.positions.tolist(), strict=True)
+            if sum(place in mine for place in its) >= 2 and self._is_free(shot):
+                rivals.append(shot)
+        if len(rivals) == 1:
+            return best
+        totals = [
+            shot.log_evidence + sum(again.log_evidence for again in self._rounds_after(shot, _SURE_ROUND))
+            for shot in rivals
+        ]
+        return rivals[int(np.argmax(totals))]
+
+    def _is_free(self, shot: Explained) -> bool:
+        return bool((self.columns.free[shot.nodes, shot.positions] == 1).all())
+
+    def _rounds_after(self, first: Explained, at_least: float) -> list[Explained]:
+        """Return the further rounds that a first one would have; takes nothing."""
+        taken = [first]
+        self._mark(first, 0)
+        while len(taken) < _MOST_ROUNDS:
+            again = self._repeat(first, (*self.concluded, *self.found, *taken), at_least)
+            if again is None:
+                break
+            taken.append(again)
+            self._mark(again, 0)
+        for shot in taken:
+            self._mark(shot, 1)
+        return taken[1:]
+
+    def _take_repeats(self, first: Explained, at_least: float) -> None:
         """Take the further rounds of a shot, best first."""
-        while (again := self._repeat(first, (*self.concluded, *self.found))) is not None:
+        while (again := self._repeat(first, (*self.concluded, *self.found), at_least)) is not None:
             self._mark(again, 0)
             self._echoes(again)
             self.found.append(again)
 
-    def _repeat(self, first: Explained, taken: Sequence[Explained]) -> Explained | None:
+    def _repeat(self, first: Explained, taken: Sequence[Explained], at_least: float) -> Explained | None:
         chosen = np.full(self._width, ABSENT, dtype=np.int32)
         delay_s, evidence = find_repeat(
             self.columns,
@@ -400,7 +445,7 @@ class Search:
             np.array([shot.origin_s - first.origin_s for shot in taken if _is_near(shot, first)]),
             chosen,
         )
-        if evidence < self.settings.min_log_evidence:
+        if evidence < at_least:
             return None
         # Nodes that did not hear the first round may hear this one.
         origin_s, more = first.origin_s + delay_s, np.full(self._width, ABSENT, dtype=np.int32)

@@ -31,6 +31,8 @@ class AssociateSettings:
         Chance that a node well within range reports a shot.
     masked_share : float
         Of that chance, what is left when another shot's arrival may hide this one.
+    mask_s : float
+        Two onsets at a node closer than this are seldom told apart.
     latency_s : float
         How late after its predicted arrival a node may report before it counts as silent.
     clutter_hz : float
@@ -43,6 +45,8 @@ class AssociateSettings:
         A neighbour must be so much stronger to count fully as clutter: rounds of one gun are about as strong.
     strength_softness_db : float
         How sharply a weaker neighbour is discounted when counting clutter.
+    echo_clutter_share : float
+        What comes just after an arrival counts as clutter to it by this much only: it may be its own echo.
     echo_hz : float
         Rate of echoes at a node just after it heard a shot; they count as clutter to any further shot.
     echo_decay_s : float
@@ -81,12 +85,14 @@ class AssociateSettings:
     repeat_strength_sigma_db: float = 4.0
     detect_probability: float = 0.9
     masked_share: float = 0.5
+    mask_s: float = 0.03
     latency_s: float = 0.6
     clutter_hz: float = 0.05
     clutter_window_s: float = 3.0
     clutter_burst_s: float = 1.0
-    strength_margin_db: float = 4.0
-    strength_softness_db: float = 2.0
+    strength_margin_db: float = 0.0
+    strength_softness_db: float = 3.0
+    echo_clutter_share: float = 0.35
     echo_hz: float = 6.0
     echo_decay_s: float = 0.25
     echo_weaker_db: float = 4.0
@@ -100,4 +106,4 @@ class AssociateSettings:
     margin_m: float = 300.0
     reach_m: float = 2000.0
     nucleus_nodes: int = 6
-    seed_log_evidence: float = -14.0
+    seed_log_evidence: float = -7.0

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_server.associate.kernels import BIN_S, COARSE_GATE_S, NEVER, Columns, draw_touched, forget, insert, weigh
+from fusion_server.associate.rows import BIN_S, COARSE_GATE_S, NEVER, Columns, draw_touched, forget, insert, weigh
 from fusion_server.associate.settings import AssociateSettings
 from shotline.domain import Arrival
 from shotline.units import NS_PER_S
 
-__all__ = ["AHEAD_S", "Store"]
+__all__ = ["AHEAD_S", "ECHO_S", "Store"]
 
 FloatArray = NDArray[np.float64]
 
@@ -21,12 +21,14 @@ AHEAD_S = 2.5
 """Arrivals further ahead of event time than this wait outside."""
 _EPOCH_STEP_NS = 1000 * NS_PER_S
 _RECORD_S = 1.0
+ECHO_S = 0.6
+"""Echoes that matter come within this time."""
 _FIRST_CAPACITY = 64
 _MOST_PER_NODE = 4096
 
 
 class Store:
-    """Holds arrivals; see `fusion_server.associate.kernels.Columns`.
+    """Holds arrivals; see `fusion_server.associate.rows.Columns`.
 
     Parameters
     ----------
@@ -107,6 +109,8 @@ class Store:
             settings.strength_softness_db,
             settings.clutter_hz,
             _RECORD_S,
+            ECHO_S,
+            settings.echo_clutter_share,
         )
         self.draw(touched_from, touched_to, margin_s=settings.clutter_window_s)
         return len(fresh)
@@ -126,7 +130,7 @@ class Store:
 
     def positions(self, node: int, time_ns: int) -> range:
         """Return where arrivals of an instant are in a node's row."""
-        row = self.columns.time_s[node, : self.columns.count[node]]
+        row = self.columns.time_s[node, : self.columns.used[node]]
         at_s = (time_ns - self.epoch_ns) / NS_PER_S
         return range(int(np.searchsorted(row, at_s)), int(np.searchsorted(row, at_s, side="right")))
 
@@ -141,14 +145,14 @@ class Store:
         self._head = head if self._head is None else max(head, self._head)
 
     def _make_room(self, node: NDArray[np.int64]) -> None:
-        most = int((self.columns.count + np.bincount(node, minlength=self._n_nodes)).max())
+        most = int((self.columns.used + np.bincount(node, minlength=self._n_nodes)).max())
         if most <= self._capacity:
             return
         while self._capacity < most:
             self._capacity *= 2
         wider = _empty(self._n_nodes, self._capacity)
-        wider.count[:] = self.columns.count
-        for name in wider._fields[1:]:
+        wider.used[:] = self.columns.used
+        for name in Columns._fields[1:]:
             old = getattr(self.columns, name)
             getattr(wider, name)[:, : old.shape[1]] = old
         self.columns = wider
@@ -173,15 +177,14 @@ _LEAST_PROBABILITY = 0.02
 
 def _empty(n_nodes: int, capacity: int) -> Columns:
     shape = (n_nodes, capacity)
-    floats, integers = np.zeros((7, *shape)), np.zeros((2, *shape), dtype=np.int64)
+    floats, integers = np.zeros((6, *shape)), np.zeros((2, *shape), dtype=np.int64)
     flags = np.zeros((3, *shape), dtype=np.uint8)
     return Columns(
-        count=np.zeros(n_nodes, dtype=np.int64),
+        used=np.zeros(n_nodes, dtype=np.int64),
         time_s=floats[0],
         snr_db=floats[1],
         sigma_m=floats[2],
         odds=floats[3],
-        log_share=floats[6],
         tie=integers[0],
         slot=integers[1],
         log_clutter=floats[4],

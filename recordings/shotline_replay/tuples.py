@@ -7,14 +7,12 @@ changes them.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
-import numpy as np
 
 from fusion_server.locate import Height, LocateSettings, ground_of_sites, locate
 from fusion_server.registry import Registry
@@ -25,6 +23,7 @@ from shotline_recordings.dataset import Dataset, Scene, TruthEvent
 from shotline_recordings.score import LocationCheck, LocationScore, check_location, score_locations
 from shotline_recordings.work import in_parallel
 from shotline_replay.replay import Source, require_source
+from shotline_replay.subarrays import shot_rng, subarrays
 
 __all__ = [
     "GivenShot",
@@ -194,18 +193,11 @@ def _locate_scene(
             if len(shot.arrivals) < size:
                 by_sensors[size].too_small += 1
                 continue
-            rng = np.random.default_rng(_entropy(shot, size=size, seed=seed))
-            for _ in range(subsets):
-                chosen = sorted(rng.choice(len(shot.arrivals), size=size, replace=False))
-                some = [shot.arrivals[index] for index in chosen]
+            rng = shot_rng(shot.scene, shot.event, shot.shot_index, size, seed=seed)
+            for some in subarrays(shot.arrivals, size=size, subsets=subsets, rng=rng):
                 found = locate(some, weather=shot.weather, settings=settings, ground=ground)
                 _count(by_sensors[size], found, shot.truth)
     return SceneFixes(scene.name, tuple(records), by_sensors)
-
-
-def _entropy(shot: GivenShot, *, size: int, seed: int) -> list[int]:
-    names = zlib.crc32(shot.scene.encode()), zlib.crc32(shot.event.encode())
-    return [seed, *names, shot.shot_index, size]
 
 
 def _count(fixes: _Fixes, found: Location | NoLocation, truth: TruthEvent) -> None:

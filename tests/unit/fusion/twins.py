@@ -1,0 +1,97 @@
+"""Slow, obvious twins of the compiled kernels of association."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import least_squares
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One arrival of one node."""
+
+    time_s: float
+    snr_db: float
+
+
+def log_clutter(
+    mine: Sequence[Heard],
+    *,
+    window_s: float,
+    burst_s: float,
+    margin_db: float,
+    softness_db: float,
+    least_hz: float,
+    echo_s: float,
+    echo_share: float,
+    top_hz: float,
+    top_share: float,
+) -> list[float]:
+    """Return the log clutter of each arrival of a node, from the words of its docstring."""
+    result = []
+    for one in mine:
+        rates, counts = [least_hz], [0.0]
+        for reach_s in (window_s, burst_s):
+            weight, count = 0.0, 0
+            for other in mine:
+                after_s = other.time_s - one.time_s
+                if other is one or abs(after_s) > reach_s:
+                    continue
+                share = 1.0 / (1.0 + math.exp((margin_db - (other.snr_db - one.snr_db)) / softness_db))
+                weight += share * (echo_share if 0.0 < after_s <= echo_s else 1.0)
+                count += 1
+            rates.append(weight / (2.0 * reach_s))
+            counts.append(count / (2.0 * reach_s))
+        rate_hz, all_hz = max(rates), max(counts)
+        spread = math.log(max(math.e, all_hz / least_hz))
+        top = max(1.0, math.log(top_hz / least_hz))
+        share = min(1.0, top_share / top / (1.0 + (rate_hz / top_hz) ** 2) + (1.0 - top_share) / spread)
+        result.append(math.log(rate_hz / share))
+    return result
+
+
+def ring_row(
+    times_s: np.ndarray, says: np.ndarray, bins: np.ndarray, *, bin_s: float, gate_s: float, never: float
+) -> np.ndarray:
+    """Return what a node has to say in each bin: the best of the arrivals whose bin is within the gate."""
+    reach = math.ceil(gate_s / bin_s)
+    of = np.floor(times_s / bin_s)
+    row = np.full(len(bins), never)
+    for index, number in enumerate(bins):
+        near = np.abs(of - number) <= reach
+        if near.any():
+            row[index] = says[near].max()
+    return row
+
+
+def fit_place(
+    sites_m: np.ndarray,
+    range_m: np.ndarray,
+    sigma_m: np.ndarray,
+    *,
+    nu: float,
+    speed_error_sigma: float,
+    start: np.ndarray,
+) -> np.ndarray:
+    """Return x, y, b, e of most posterior density, by scipy: residuals whose squares sum to twice the cost."""
+
+    def residuals(state: np.ndarray) -> np.ndarray:
+        distance_m = np.hypot(*(sites_m - state[:2]).T)
+        z = (range_m - state[2] - distance_m / (1.0 + state[3])) / sigma_m
+        return np.append(np.sqrt((nu + 1.0) * np.log1p(z**2 / nu)), state[3] / speed_error_sigma)
+
+    return least_squares(residuals, start, x_scale=[1.0, 1.0, 1.0, 0.01], xtol=1e-14, ftol=1e-14, gtol=1e-14).x
+
+
+def nearest(cells_m: np.ndarray, sites_m: np.ndarray, *, reach_m: float, count: int) -> list[list[int]]:
+    """Return the nearest sites of each cell within reach, nearest first."""
+    result = []
+    for cell_m in cells_m:
+        distance_m = np.hypot(*(sites_m - cell_m).T)
+        order = np.argsort(distance_m, kind="stable")
+        result.append([int(site) for site in order if distance_m[site] <= reach_m][:count])
+    return result
