@@ -90,7 +90,7 @@ class AssociateSettings:
     clutter_hz: float = 0.05
     clutter_window_s: float = 3.0
     clutter_burst_s: float = 1.0
-    strength_margin_db: float = 0.0
+    strength_margin_db: float = 3.0
     strength_softness_db: float = 3.0
     echo_clutter_share: float = 0.35
     echo_hz: float = 6.0
