@@ -25,6 +25,7 @@ __all__ = [
     "evidence_at",
     "find_repeat",
     "fit",
+    "heard_or_not",
     "settle",
     "settle_best",
 ]
@@ -225,11 +226,30 @@ def evidence_at(
     """Return log odds that a shot, rather than unrelated impulses, made the chosen arrivals and the silences.
 
     Laplace's approximation: the residual densities over the clutter density at the best fit, times the volume of the
-    posterior over (x, y, t), times the prior rate of shots; loudness is averaged out.
+    posterior over (x, y, t), times the prior rate of shots; loudness is averaged out. Arrivals that are likelier
+    clutter at a node that did not hear are taken out of ``chosen``: in dense clutter something is always near.
     """
+    volume = min(LARGEST_LOG_VOLUME, log_volume_m + 1.5 * _LOG_2PI - math.log(sky.speed_mps))
+    return float(heard_or_not(columns, ground, sky, model, home, x_m, y_m, origin_s, chosen) + volume + model.log_prior)
+
+
+@compiled
+def heard_or_not(
+    columns: Columns,
+    ground: Ground,
+    sky: Sky,
+    model: Model,
+    home: int,
+    x_m: float,
+    y_m: float,
+    origin_s: float,
+    chosen: NDArray[np.int32],
+) -> float:
+    """Return the log likelihood ratio of what every node around a place heard or did not; see `evidence_at`."""
     first, last = ground.around_first[home], ground.around_first[home + 1]
-    said = np.zeros(8)
-    evidence = 0.0
+    said = np.zeros(N_RANGES)
+    # Of each chosen arrival, for each loudness: how much likelier it is the shot's than that the node was silent.
+    odds = np.zeros((last - first, N_RANGES))
     furthest = len(model.log_heard) - 1
     for k in range(first, last):
         s = ground.around[k]
@@ -239,29 +259,30 @@ def evidence_at(
             continue
         d = min(int(distance / model.step_m + 0.5), furthest)
         predicted_s = origin_s + travel_s(dx, dy, sky)
-        i = chosen[k - first]
+        gain, i = -np.inf, chosen[k - first]
         if i != ABSENT:
             sigma_s = columns.sigma_m[s, i] / sky.speed_mps
             z = (columns.time_s[s, i] - predicted_s) / sigma_s
-            evidence += _student(z) - math.log(sigma_s) - columns.working[s, i]
-            for r in range(N_RANGES):
-                said[r] += model.log_heard[d, r]
-        elif predicted_s + model.latency_s < sky.now_s and listens(sky, s, predicted_s):
-            if _masked(columns, s, predicted_s, model.mask_s):
-                for r in range(N_RANGES):
-                    said[r] += math.log1p(-model.masked_share * math.exp(model.log_heard[d, r]))
-            else:
-                for r in range(N_RANGES):
-                    said[r] += model.log_silent[d, r]
-    best = said[0]
-    for r in range(1, N_RANGES):
-        best = max(best, said[r])
-    total = 0.0
+            gain = _student(z) - math.log(sigma_s) - columns.working[s, i]
+        counts = predicted_s + model.latency_s < sky.now_s and listens(sky, s, predicted_s)
+        masked = counts and _masked(columns, s, predicted_s, model.mask_s)
+        for r in range(N_RANGES):
+            silent = 0.0
+            if masked:
+                silent = math.log1p(-model.masked_share * math.exp(model.log_heard[d, r]))
+            elif counts:
+                silent = model.log_silent[d, r]
+            heard = gain + model.log_heard[d, r]
+            said[r] += max(heard, silent)
+            odds[k - first, r] = heard - silent
+    loudness = np.argmax(said)
+    for k in range(last - first):
+        if chosen[k] != ABSENT and odds[k, loudness] <= 0.0:
+            chosen[k] = ABSENT
+    best, total = said[loudness], 0.0
     for r in range(N_RANGES):
         total += math.exp(said[r] - best)
-    evidence += best + math.log(total / N_RANGES)
-    volume = min(LARGEST_LOG_VOLUME, log_volume_m + 1.5 * _LOG_2PI - math.log(sky.speed_mps))
-    return float(evidence + volume + model.log_prior)
+    return float(best + math.log(total / N_RANGES))
 
 
 @compiled
@@ -377,7 +398,8 @@ def settle(
         if heard < model.min_nodes or not math.isfinite(x_m + y_m + origin_s):
             continue
         evidence = evidence_at(columns, ground, sky, model, home, x_m, y_m, origin_s, volume, mine)
-        if evidence > result[3]:
+        heard = np.sum(mine != ABSENT)
+        if heard >= model.min_nodes and evidence > result[3]:
             result[0], result[1], result[2], result[3], result[4] = x_m, y_m, origin_s, evidence, heard
             chosen[:size] = mine
 
@@ -527,15 +549,16 @@ def find_repeat(
                         if score > best:
                             best, best_j = score, j
                     j += 1
+                dx, dy = ground.sites_m[q, 0] - x_m, ground.sites_m[q, 1] - y_m
+                expected_s = origin_s + delay_s + travel_s(dx, dy, sky)
+                silent = 0.0
+                if expected_s + model.latency_s < sky.now_s and listens(sky, q, expected_s):
+                    silent = log_masked if _masked(columns, q, at_s, model.mask_s) else log_miss
+                if best + log_detect <= silent:
+                    best_j = ABSENT
                 mine[g] = best_j
-                if best_j != ABSENT:
-                    heard += 1
-                    evidence += best + log_detect
-                else:
-                    dx, dy = ground.sites_m[q, 0] - x_m, ground.sites_m[q, 1] - y_m
-                    expected_s = origin_s + delay_s + travel_s(dx, dy, sky)
-                    if expected_s + model.latency_s < sky.now_s and listens(sky, q, expected_s):
-                        evidence += log_masked if _masked(columns, q, at_s, model.mask_s) else log_miss
+                heard += best_j != ABSENT
+                evidence += max(best + log_detect, silent)
             if heard >= model.min_nodes and evidence > best_evidence:
                 best_delay, best_evidence = delay_s, evidence
                 for k in range(size):
