@@ -64,12 +64,17 @@ bench: setup ## every benchmark, in full, into benchmarks/results; needs ../shar
 	$(RUN) python benchmarks/throughput.py
 	$(RUN) python benchmarks/node_onsets.py
 	$(RUN) python benchmarks/pittsburgh.py
+	$(RUN) python benchmarks/superposed.py
+	$(RUN) python benchmarks/scenes.py
+	$(RUN) python benchmarks/city.py
+	$(RUN) python benchmarks/locator_checks.py
 	$(RUN) pip install --quiet --editable '.[bench]'
 	$(RUN) python benchmarks/simulator_sources.py
 	$(RUN) python benchmarks/simulator_checks.py
 	$(RUN) python benchmarks/simulator_speed.py
 	$(RUN) python benchmarks/realism.py
 	$(RUN) python benchmarks/coverage.py
+	$(RUN) python benchmarks/peers.py
 	$(RUN) python benchmarks/readme_figures.py
 
 clean: ## the environment and everything that tools left
