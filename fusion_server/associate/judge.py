@@ -19,8 +19,10 @@ __all__ = [
     "LARGEST_LOG_VOLUME",
     "LEAST_STRENGTH_ODDS",
     "NU",
-    "REPEAT_GATE_SIGMAS",
     "STUDENT_CONSTANT",
+    "WIDE_GATE_SIGMAS",
+    "WIDE_SHARE",
+    "WIDE_SIGMAS",
     "choose",
     "evidence_at",
     "find_repeat",
@@ -42,7 +44,10 @@ ECHO_PULL_S = 0.05
 STUDENT_CONSTANT = math.lgamma(0.5 * (NU + 1.0)) - math.lgamma(0.5 * NU) - 0.5 * math.log(NU * math.pi)
 LARGEST_LOG_VOLUME = 4.0
 """Cap on the log volume (m² s) of the posterior: a vague place must not count for much."""
-REPEAT_GATE_SIGMAS = 4.0
+WIDE_SHARE = 0.1
+"""Of the arrivals of further rounds, so many come along another path than the first one's did, or are picked on it."""
+WIDE_SIGMAS = 4.0
+WIDE_GATE_SIGMAS = 3.0
 CLUTTER_SPREAD_DB = 30.0
 LEAST_STRENGTH_ODDS = -3.0
 _LOG_2PI = math.log(2.0 * math.pi)
@@ -53,6 +58,13 @@ _MAX_STEP_M = 250.0
 @compiled
 def _student(standardised: float) -> float:
     return STUDENT_CONSTANT - 0.5 * (NU + 1.0) * math.log1p(standardised * standardised / NU)
+
+
+@compiled
+def _repeat_density(standardised: float) -> float:
+    """Return the log density of an arrival of a further round about where the first one's pattern puts it."""
+    wide = WIDE_SHARE / WIDE_SIGMAS * math.exp(_student(standardised / WIDE_SIGMAS))
+    return math.log((1.0 - WIDE_SHARE) * math.exp(_student(standardised)) + wide)
 
 
 @compiled
@@ -500,7 +512,7 @@ def find_repeat(
             times_s[n_heard] = columns.time_s[s, pattern[k]]
             strengths_db[n_heard] = columns.snr_db[s, pattern[k]]
             n_heard += 1
-    gate_s = REPEAT_GATE_SIGMAS * model.repeat_sigma_s
+    gate_s = WIDE_GATE_SIGMAS * WIDE_SIGMAS * model.repeat_sigma_s
     log_sigma = math.log(model.repeat_sigma_s)
     log_strength = math.log(CLUTTER_SPREAD_DB / (model.repeat_strength_sigma_db * math.sqrt(2.0 * math.pi)))
     log_detect, log_miss = math.log(model.detect_probability), math.log1p(-model.detect_probability)
@@ -545,7 +557,7 @@ def find_repeat(
                         difference = (columns.snr_db[q, j] - strengths_db[g]) / model.repeat_strength_sigma_db
                         strength = max(LEAST_STRENGTH_ODDS, log_strength - 0.5 * difference * difference)
                         off = (columns.time_s[q, j] - at_s) / model.repeat_sigma_s
-                        score = _student(off) - log_sigma + strength - columns.working[q, j]
+                        score = _repeat_density(off) - log_sigma + strength - columns.working[q, j]
                         if score > best:
                             best, best_j = score, j
                     j += 1

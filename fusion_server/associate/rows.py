@@ -18,10 +18,12 @@ __all__ = [
     "ABSENT",
     "BIN_S",
     "COARSE_GATE_S",
+    "MEMBER",
     "NEVER",
     "TOP_HZ",
     "TOP_SHARE",
     "Columns",
+    "burst_relief",
     "draw",
     "draw_touched",
     "echo_clutter",
@@ -44,6 +46,8 @@ BIN_S = 0.025
 COARSE_GATE_S = 0.15
 """Reach of a seed: half the diagonal of a cell, a bin, and the path's own scatter."""
 ABSENT = -1
+MEMBER = 3
+"""Marks an arrival as one of the burst that is being weighed as a whole; see `burst_relief`."""
 TOP_HZ = 1.0
 TOP_SHARE = 0.6
 
@@ -55,8 +59,9 @@ class Columns(NamedTuple):
     ----------
     used : ndarray, shape (n_nodes,), int64
         How much of each row is used.
-    time_s, snr_db, sigma_m, odds : ndarray, shape (n_nodes, capacity), float64
-        ``odds``: weighted log odds of the node's classifier for a gunshot over the usual impulse.
+    time_s, snr_db, sigma_m, odds, starts : ndarray, shape (n_nodes, capacity), float64
+        ``odds``: weighted log odds of the node's classifier for a gunshot over the usual impulse. ``starts``: how sure
+        it is, from 0 to 1, that nothing about as strong came just before, whose echo or next round this might be.
     tie, slot : ndarray, shape (n_nodes, capacity), int64
         ``tie`` orders arrivals of the same nanosecond; ``slot`` finds the arrival itself.
     log_clutter : ndarray, shape (n_nodes, capacity), float64
@@ -64,7 +69,7 @@ class Columns(NamedTuple):
     working : ndarray, shape (n_nodes, capacity), float64
         The same, with the echoes of shots found so far in this solve.
     free : ndarray, shape (n_nodes, capacity), uint8
-        1 free, 0 used in this solve, 2 struck for good.
+        1 free, 0 used in this solve, 2 struck for good; `MEMBER` while a burst is weighed.
     record : ndarray, shape (n_nodes, capacity), uint8
         Whether nothing clearly stronger is near it in time at its node.
     look : ndarray, shape (n_nodes, capacity), uint8
@@ -76,6 +81,7 @@ class Columns(NamedTuple):
     snr_db: FloatArray
     sigma_m: FloatArray
     odds: FloatArray
+    starts: FloatArray
     tie: IntArray
     slot: IntArray
     log_clutter: FloatArray
@@ -105,6 +111,7 @@ def _move(columns: Columns, n: int, here: int, there: int) -> None:
     columns.snr_db[n, there] = columns.snr_db[n, here]
     columns.sigma_m[n, there] = columns.sigma_m[n, here]
     columns.odds[n, there] = columns.odds[n, here]
+    columns.starts[n, there] = columns.starts[n, here]
     columns.tie[n, there] = columns.tie[n, here]
     columns.slot[n, there] = columns.slot[n, here]
     columns.log_clutter[n, there] = columns.log_clutter[n, here]
@@ -183,6 +190,68 @@ def rank_share(rate_hz: float, all_hz: float, least_hz: float) -> float:
 
 
 @compiled
+def _crowd(
+    columns: Columns,
+    n: int,
+    i: int,
+    low: int,
+    window_s: float,
+    burst_s: float,
+    margin_db: float,
+    softness_db: float,
+    least_hz: float,
+    echo_s: float,
+    echo_share: float,
+) -> float:
+    """Return the log of the clutter rate (Hz) of an arrival over its `rank_share`; see `weigh`.
+
+    Members of the burst that is being weighed do not count. ``low`` is the first position inside the window.
+    """
+    time_s, snr_db, free, starts = columns.time_s[n], columns.snr_db[n], columns.free[n], columns.starts[n]
+    wide, burst, starting = 0.0, 0.0, 0.0
+    all_wide, all_burst, all_starting = 0, 0, 0.0
+    for j in range(low, columns.used[n]):
+        apart_s = time_s[j] - time_s[i]
+        if apart_s > window_s:
+            break
+        if j == i or free[j] == MEMBER:
+            continue
+        stronger_db = snr_db[j] - snr_db[i]
+        as_strong = 1.0 / (1.0 + math.exp(min(30.0, max(-30.0, (margin_db - stronger_db) / softness_db))))
+        starting += as_strong * starts[j]
+        all_starting += starts[j]
+        if 0.0 < apart_s <= echo_s:
+            # What follows may be this one's own echo.
+            as_strong *= echo_share
+        wide += as_strong
+        all_wide += 1
+        if abs(apart_s) <= burst_s:
+            burst += as_strong
+            all_burst += 1
+    rate_hz = max(wide / (2.0 * window_s), burst / (2.0 * burst_s), least_hz)
+    all_hz = max(all_wide / (2.0 * window_s), all_burst / (2.0 * burst_s))
+    log_any = math.log(rate_hz / rank_share(rate_hz, all_hz, least_hz))
+    rate_hz = max(starting / (2.0 * window_s), least_hz)
+    log_start = math.log(rate_hz / rank_share(rate_hz, all_starting / (2.0 * window_s), least_hz))
+    return float(log_any + starts[i] * min(0.0, log_start - log_any))
+
+
+@compiled
+def _mark_starts(columns: Columns, n: int, from_s: float, to_s: float, quiet_s: float, below_db: float) -> None:
+    """Say of a node's arrivals between two instants whether each begins something; see `Columns`."""
+    time_s, snr_db = columns.time_s[n], columns.snr_db[n]
+    i = lower(time_s, columns.used[n], from_s)
+    while i < columns.used[n] and time_s[i] <= to_s:
+        loudest_db, j = -math.inf, i - 1
+        while j >= 0 and time_s[j] >= time_s[i] - quiet_s:
+            loudest_db = max(loudest_db, snr_db[j])
+            j -= 1
+        off = min(30.0, max(-30.0, snr_db[i] - below_db - loudest_db))
+        columns.starts[n, i] = 1.0 / (1.0 + math.exp(-off))
+        i += 1
+
+
+@compiled
 def weigh(
     columns: Columns,
     touched_from: FloatArray,
@@ -195,18 +264,22 @@ def weigh(
     record_s: float,
     echo_s: float,
     echo_share: float,
+    quiet_s: float,
+    below_db: float,
 ) -> None:
     """Work out afresh the clutter rate of every arrival that new ones at its node can have changed.
 
     The rate at which other impulses clearly stronger come to the node: an echo or a far door is seldom the strongest
     sound about. Neighbours count by a soft comparison of SNR with a margin, so that rounds of one gun hardly count
-    against each other, over the window and over the burst, since echoes come in bursts; the higher rate counts.
+    against each other, over the window and over the burst, since echoes come in bursts; the higher rate counts. What
+    breaks a quiet is no echo and no further round: only others that do so are clutter to it.
     """
     for n in range(len(columns.used)):
         if touched_from[n] > touched_to[n]:
             continue
         count = columns.used[n]
         time_s, snr_db = columns.time_s[n], columns.snr_db[n]
+        _mark_starts(columns, n, touched_from[n], touched_to[n] + quiet_s, quiet_s, below_db)
         first = lower(time_s, count, touched_from[n] - window_s)
         low = first
         for i in range(first, count):
@@ -216,30 +289,16 @@ def weigh(
                 low += 1
             while low > 0 and time_s[low - 1] >= time_s[i] - window_s:
                 low -= 1
-            wide, burst, record = 0.0, 0.0, 1
-            all_wide, all_burst = 0, 0
-            for j in range(low, count):
-                apart_s = time_s[j] - time_s[i]
-                if apart_s > window_s:
+            log_rate = _crowd(
+                columns, n, i, low, window_s, burst_s, margin_db, softness_db, least_hz, echo_s, echo_share
+            )
+            record, j = 1, low
+            while j < count and time_s[j] <= time_s[i] + record_s:
+                if time_s[j] >= time_s[i] - record_s and snr_db[j] - snr_db[i] > margin_db:
+                    record = 0
                     break
-                if j == i:
-                    continue
-                stronger_db = snr_db[j] - snr_db[i]
-                as_strong = 1.0 / (1.0 + math.exp(min(30.0, max(-30.0, (margin_db - stronger_db) / softness_db))))
-                if 0.0 < apart_s <= echo_s:
-                    # What follows may be this one's own echo.
-                    as_strong *= echo_share
-                wide += as_strong
-                all_wide += 1
-                if abs(apart_s) <= burst_s:
-                    burst += as_strong
-                    all_burst += 1
-                    if stronger_db > margin_db and abs(apart_s) <= record_s:
-                        record = 0
-            rate_hz = max(wide / (2.0 * window_s), burst / (2.0 * burst_s), least_hz)
-            all_hz = max(all_wide / (2.0 * window_s), all_burst / (2.0 * burst_s))
-            share = rank_share(rate_hz, all_hz, least_hz)
-            columns.log_clutter[n, i] = math.log(rate_hz / share) - columns.odds[n, i]
+                j += 1
+            columns.log_clutter[n, i] = log_rate - columns.odds[n, i]
             columns.working[n, i] = columns.log_clutter[n, i]
             columns.record[n, i] = record
 
@@ -317,20 +376,69 @@ def restore(columns: Columns, n: int, from_s: float, to_s: float) -> None:
 
 
 @compiled
+def _echo_hz(after_s: float, weaker_db: float, echo_hz: float, decay_s: float, usually_weaker_db: float) -> float:
+    """Return the rate of echoes so long after an arrival and so much weaker."""
+    drop = (weaker_db - usually_weaker_db) / (0.5 * usually_weaker_db)
+    return echo_hz * math.exp(-after_s / decay_s) / (1.0 + math.exp(min(30.0, max(-30.0, -drop))))
+
+
+@compiled
 def echo_clutter(
     columns: Columns, n: int, position: int, echo_hz: float, decay_s: float, within_s: float, weaker_db: float
-) -> tuple[float, float]:
-    """Add to the clutter of what follows a shot's arrival at a node: echoes come thick behind it, and weaker.
-
-    Returns the span of time touched.
-    """
+) -> None:
+    """Add to the clutter of what follows a shot's arrival at a node: echoes come thick behind it, and weaker."""
     start_s, strength_db = columns.time_s[n, position], columns.snr_db[n, position]
     i = position + 1
     while i < columns.used[n] and columns.time_s[n, i] <= start_s + within_s:
-        drop = (strength_db - columns.snr_db[n, i] - weaker_db) / (0.5 * weaker_db)
-        rate_hz = echo_hz * math.exp(-(columns.time_s[n, i] - start_s) / decay_s)
-        rate_hz /= 1.0 + math.exp(min(30.0, max(-30.0, -drop)))
+        after_s, below_db = columns.time_s[n, i] - start_s, strength_db - columns.snr_db[n, i]
+        rate_hz = _echo_hz(after_s, below_db, echo_hz, decay_s, weaker_db)
         odds = columns.odds[n, i]
         columns.working[n, i] = math.log(math.exp(columns.working[n, i] + odds) + rate_hz) - odds
         i += 1
-    return start_s, start_s + within_s
+
+
+@compiled
+def burst_relief(
+    columns: Columns,
+    nodes: IntArray,
+    positions: IntArray,
+    window_s: float,
+    burst_s: float,
+    margin_db: float,
+    softness_db: float,
+    least_hz: float,
+    echo_s: float,
+    echo_share: float,
+    echo_hz: float,
+    decay_s: float,
+    within_s: float,
+    weaker_db: float,
+) -> float:
+    """Return by how much the log clutter of some arrivals falls when they are members of one burst.
+
+    Rounds of one burst are no clutter to each other, save that a later one may be an echo of an earlier one: so the
+    first sound at a node counts for most, and a burst that leaves it unexplained for little. Members are marked.
+
+    Parameters
+    ----------
+    nodes, positions : ndarray, shape (n_arrivals,), int64
+        Arrivals to weigh.
+    """
+    total = 0.0
+    for k in range(len(nodes)):
+        n, i = nodes[k], positions[k]
+        time_s, snr_db = columns.time_s[n], columns.snr_db[n]
+        low = lower(time_s, columns.used[n], time_s[i] - window_s)
+        rate_hz = math.exp(
+            _crowd(columns, n, i, low, window_s, burst_s, margin_db, softness_db, least_hz, echo_s, echo_share)
+        )
+        j = i - 1
+        while j >= 0 and time_s[j] >= time_s[i] - within_s:
+            if columns.free[n, j] == MEMBER:
+                rate_hz += _echo_hz(time_s[i] - time_s[j], snr_db[j] - snr_db[i], echo_hz, decay_s, weaker_db)
+            j -= 1
+        odds = columns.odds[n, i]
+        # Echoes of shots outside the burst stay.
+        rate_hz += max(0.0, math.exp(columns.working[n, i] + odds) - math.exp(columns.log_clutter[n, i] + odds))
+        total += columns.working[n, i] - (math.log(rate_hz) - odds)
+    return total

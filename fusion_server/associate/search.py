@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from fusion_server.associate.cells import NOBODY, SEEDS_PER_ANCHOR, Ground, Model, Sky, first_of_each, gather, scan_all
 from fusion_server.associate.judge import choose, find_repeat, settle_best
-from fusion_server.associate.rows import ABSENT, BIN_S, COARSE_GATE_S, Columns, echo_clutter, rank_share, restore
+from fusion_server.associate.rows import (
+    ABSENT,
+    BIN_S,
+    COARSE_GATE_S,
+    MEMBER,
+    Columns,
+    burst_relief,
+    echo_clutter,
+    restore,
+)
 from fusion_server.associate.settings import AssociateSettings
 from fusion_server.associate.store import ECHO_S, Store
 from shotline.domain import Arrival
@@ -35,11 +44,13 @@ _MOST_ROUNDS = 40
 _MOST_RIVALS = 4
 _SURE_ROUND = 10.0
 """Log evidence of a further round that is taken before other places are looked at."""
+_SAME_BURST_S = 0.5
+"""Rounds of a burst follow each other closer than this."""
 _BOUND_SLACK = 4.0
 _LOG_ECHO_ODDS = 3.0
 """Prior: an echo off one wall that many nodes hear, against a second gun within the same second."""
 _LOG_AHEAD_ODDS = 2.0
-"""An arrival before that of the shot itself is no echo of it, unless one of the two is not what it seems."""
+"""An arrival before that of the shot itself, or without it, is no echo of it, unless one is not what it seems."""
 _ECHO_DETECT = 0.5
 _ECHO_WEAKER_DB = 6.0
 _ECHO_SPREAD_DB = 6.0
@@ -225,7 +236,11 @@ class Search:
         asked = self.settings.min_log_evidence
         while True:
             while (shot := self._best(tries, asked)) is not None:
-                self._accept(self._against_rivals(shot, tries))
+                again = self._round_instead(shot)
+                if again is None:
+                    self._accept(self._against_rivals(shot, tries))
+                else:
+                    self._keep_round(again)
             if not len(tries.seeds):
                 break
             # Between full looks only what stood up before is worth the trouble.
@@ -310,37 +325,36 @@ class Search:
 
     def _is_burst(self, first: Explained) -> bool:
         """Say whether a first round stands up once its further rounds no longer count as its clutter."""
-        taken = [first, *self._rounds_after(first, self.settings.min_log_evidence)]
-        if len(taken) == 1:
+        rounds = self._rounds_after(first, self.settings.min_log_evidence)
+        if not rounds:
             return False
-        rounds = {(node, place) for shot in taken for node, place in zip(shot.nodes, shot.positions, strict=True)}
-        gain = sum(
-            self._relief(int(node), int(place), rounds)
-            for node, place in zip(first.nodes, first.positions, strict=True)
-        )
-        return first.log_evidence + gain >= self.settings.min_log_evidence
+        return first.log_evidence + self._relief([first], [first, *rounds]) >= self.settings.min_log_evidence
 
-    def _relief(self, node: int, place: int, rounds: set[tuple[int, int]]) -> float:
-        """Return by how much an arrival's log clutter falls when the rounds of its own burst do not count."""
-        settings, columns = self.settings, self.columns
-        row = columns.time_s[node, : columns.used[node]]
-        others = np.array([j for j in range(len(row)) if (node, j) not in rounds], dtype=np.int64)
-        apart_s = np.abs(row[others] - row[place])
-        stronger_db = columns.snr_db[node, others] - columns.snr_db[node, place]
-        beyond = np.clip((settings.strength_margin_db - stronger_db) / settings.strength_softness_db, -30.0, 30.0)
-        as_strong = 1.0 / (1.0 + np.exp(beyond))
-        after_s = row[others] - row[place]
-        as_strong[(after_s > 0.0) & (after_s <= ECHO_S)] *= settings.echo_clutter_share
-        rate_hz, all_hz = settings.clutter_hz, 0.0
-        for window_s in (settings.clutter_window_s, settings.clutter_burst_s):
-            near = apart_s <= window_s
-            rate_hz = max(rate_hz, float(as_strong[near].sum()) / (2.0 * window_s))
-            all_hz = max(all_hz, int(near.sum()) / (2.0 * window_s))
-        raw = rate_hz / rank_share(rate_hz, all_hz, settings.clutter_hz)
-        odds = columns.odds[node, place]
-        before = float(np.exp(columns.working[node, place] + odds))
-        echoes = max(0.0, before - float(np.exp(columns.log_clutter[node, place] + odds)))
-        return math.log(before / (raw + echoes))
+    def _relief(self, weighed: Sequence[Explained], burst: Sequence[Explained]) -> float:
+        """Return by how much the log clutter of some rounds falls when those of their own burst do not count."""
+        settings, free = self.settings, self.columns.free
+        before = [free[shot.nodes, shot.positions] for shot in burst]
+        for shot in burst:
+            free[shot.nodes, shot.positions] = MEMBER
+        relief = burst_relief(
+            self.columns,
+            np.concatenate([shot.nodes for shot in weighed]),
+            np.concatenate([shot.positions for shot in weighed]),
+            settings.clutter_window_s,
+            settings.clutter_burst_s,
+            settings.strength_margin_db,
+            settings.strength_softness_db,
+            settings.clutter_hz,
+            ECHO_S,
+            settings.echo_clutter_share,
+            settings.echo_hz,
+            settings.echo_decay_s,
+            _ECHO_WITHIN_S,
+            settings.echo_weaker_db,
+        )
+        for shot, was in zip(burst, before, strict=True):
+            free[shot.nodes, shot.positions] = was
+        return relief
 
     def _is_lesser_echo(self, shot: Explained, source: Explained) -> bool:
         lesser = len(shot.nodes) < len(source.nodes) and not _is_near(shot, source)
@@ -362,7 +376,7 @@ class Search:
                 heard += 1
         if heard < self.settings.min_nodes or max(lag_s) > _ECHO_WITHIN_S or min(lag_s) < -_ECHO_WITHIN_S:
             return False
-        ahead = sum(value <= 0.0 for value in lag_s)
+        ahead = sum(value <= 0.0 for value in lag_s) + len(shot.nodes) - heard
         expected_s = shot.origin_s + np.hypot(*(self.ground.sites_m[source.nodes] - (shot.x_m, shot.y_m)).T) / (
             self.sky.speed_mps
         )
@@ -400,11 +414,13 @@ class Search:
                 rivals.append(shot)
         if len(rivals) == 1:
             return best
-        totals = [
-            shot.log_evidence + sum(again.log_evidence for again in self._rounds_after(shot, _SURE_ROUND))
-            for shot in rivals
-        ]
-        return rivals[int(np.argmax(totals))]
+        return max(rivals, key=self._burst_evidence)
+
+    def _burst_evidence(self, first: Explained) -> float:
+        """Return the log evidence of a shot and its further rounds, weighed as a whole."""
+        burst = [first, *self._rounds_after(first, _SURE_ROUND)]
+        evidence = sum(shot.log_evidence for shot in burst)
+        return evidence + (self._relief(burst, burst) if len(burst) > 1 else 0.0)
 
     def _is_free(self, shot: Explained) -> bool:
         return bool((self.columns.free[shot.nodes, shot.positions] == 1).all())
@@ -426,9 +442,26 @@ class Search:
     def _take_repeats(self, first: Explained, at_least: float) -> None:
         """Take the further rounds of a shot, best first."""
         while (again := self._repeat(first, (*self.concluded, *self.found), at_least)) is not None:
-            self._mark(again, 0)
-            self._echoes(again)
-            self.found.append(again)
+            self._keep_round(again)
+
+    def _keep_round(self, again: Explained) -> None:
+        self._mark(again, 0)
+        self._echoes(again)
+        self.found.append(again)
+
+    def _round_instead(self, shot: Explained) -> Explained | None:
+        """Return the further round of a shot taken that explains some of the same arrivals better, if there is one."""
+        mine = set(zip(shot.nodes.tolist(), shot.positions.tolist(), strict=True))
+        taken, best = (*self.concluded, *self.found), None
+        for first in taken:
+            if abs(first.origin_s - shot.origin_s) > _SAME_BURST_S:
+                continue
+            again = self._repeat(first, taken, max(self.settings.min_log_evidence, shot.log_evidence))
+            if again is None or (best is not None and again.log_evidence <= best.log_evidence):
+                continue
+            if not mine.isdisjoint(zip(again.nodes.tolist(), again.positions.tolist(), strict=True)):
+                best = again
+        return best
 
     def _repeat(self, first: Explained, taken: Sequence[Explained], at_least: float) -> Explained | None:
         chosen = np.full(self._width, ABSENT, dtype=np.int32)

@@ -47,6 +47,9 @@ class AssociateSettings:
         How sharply a weaker neighbour is discounted when counting clutter.
     echo_clutter_share : float
         What comes just after an arrival counts as clutter to it by this much only: it may be its own echo.
+    quiet_s, quiet_below_db : float
+        What comes after a quiet of this length begins something: nothing about as strong came just before, to within
+        this much. It is no echo and no further round, and only other beginnings are clutter to it.
     echo_hz : float
         Rate of echoes at a node just after it heard a shot; they count as clutter to any further shot.
     echo_decay_s : float
@@ -93,6 +96,8 @@ class AssociateSettings:
     strength_margin_db: float = 3.0
     strength_softness_db: float = 3.0
     echo_clutter_share: float = 0.35
+    quiet_s: float = 0.4
+    quiet_below_db: float = 6.0
     echo_hz: float = 6.0
     echo_decay_s: float = 0.25
     echo_weaker_db: float = 4.0

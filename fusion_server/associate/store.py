@@ -111,6 +111,8 @@ class Store:
             _RECORD_S,
             ECHO_S,
             settings.echo_clutter_share,
+            settings.quiet_s,
+            settings.quiet_below_db,
         )
         self.draw(touched_from, touched_to, margin_s=settings.clutter_window_s)
         return len(fresh)
@@ -177,7 +179,7 @@ _LEAST_PROBABILITY = 0.02
 
 def _empty(n_nodes: int, capacity: int) -> Columns:
     shape = (n_nodes, capacity)
-    floats, integers = np.zeros((6, *shape)), np.zeros((2, *shape), dtype=np.int64)
+    floats, integers = np.zeros((7, *shape)), np.zeros((2, *shape), dtype=np.int64)
     flags = np.zeros((3, *shape), dtype=np.uint8)
     return Columns(
         used=np.zeros(n_nodes, dtype=np.int64),
@@ -185,6 +187,7 @@ def _empty(n_nodes: int, capacity: int) -> Columns:
         snr_db=floats[1],
         sigma_m=floats[2],
         odds=floats[3],
+        starts=floats[6],
         tie=integers[0],
         slot=integers[1],
         log_clutter=floats[4],

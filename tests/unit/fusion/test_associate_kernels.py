@@ -59,6 +59,8 @@ def test_clutter_is_what_its_docstring_says(rng: np.random.Generator) -> None:
         least_hz=SETTINGS.clutter_hz,
         echo_s=ECHO_S,
         echo_share=SETTINGS.echo_clutter_share,
+        quiet_s=SETTINGS.quiet_s,
+        below_db=SETTINGS.quiet_below_db,
         top_hz=TOP_HZ,
         top_share=TOP_SHARE,
     )
@@ -69,7 +71,7 @@ def test_rows_do_not_depend_on_the_order_of_arrival(rng: np.random.Generator) ->
     arrivals = _arrivals(rng, 80, 10.0)
     one = _store(arrivals)
     other = _store([arrivals[index] for index in rng.permutation(80)], 7, 1, 30)
-    for name in ("time_s", "snr_db", "log_clutter", "record"):
+    for name in ("time_s", "snr_db", "log_clutter", "starts", "record"):
         # To the bit: sums run over rows in order of time, however they came to be.
         assert (getattr(one.columns, name)[0, :80] == getattr(other.columns, name)[0, :80]).all()
     assert (one.ring == other.ring).all()

@@ -28,29 +28,45 @@ def log_clutter(
     least_hz: float,
     echo_s: float,
     echo_share: float,
+    quiet_s: float,
+    below_db: float,
     top_hz: float,
     top_share: float,
 ) -> list[float]:
     """Return the log clutter of each arrival of a node, from the words of its docstring."""
-    result = []
+
+    def log_over_share(rate_hz: float, all_hz: float) -> float:
+        spread = math.log(max(math.e, all_hz / least_hz))
+        top = max(1.0, math.log(top_hz / least_hz))
+        share = min(1.0, top_share / top / (1.0 + (rate_hz / top_hz) ** 2) + (1.0 - top_share) / spread)
+        return math.log(rate_hz / share)
+
+    starts = []
     for one in mine:
+        before_db = [item.snr_db for item in mine if 0.0 < one.time_s - item.time_s <= quiet_s]
+        off = min(30.0, max(-30.0, one.snr_db - below_db - max(before_db, default=-math.inf)))
+        starts.append(1.0 / (1.0 + math.exp(-off)))
+    result = []
+    for one, start in zip(mine, starts, strict=True):
         rates, counts = [least_hz], [0.0]
+        starting, all_starting = 0.0, 0.0
         for reach_s in (window_s, burst_s):
             weight, count = 0.0, 0
-            for other in mine:
+            for other, its_start in zip(mine, starts, strict=True):
                 after_s = other.time_s - one.time_s
                 if other is one or abs(after_s) > reach_s:
                     continue
                 share = 1.0 / (1.0 + math.exp((margin_db - (other.snr_db - one.snr_db)) / softness_db))
                 weight += share * (echo_share if 0.0 < after_s <= echo_s else 1.0)
                 count += 1
+                if reach_s == window_s:
+                    starting += share * its_start
+                    all_starting += its_start
             rates.append(weight / (2.0 * reach_s))
             counts.append(count / (2.0 * reach_s))
-        rate_hz, all_hz = max(rates), max(counts)
-        spread = math.log(max(math.e, all_hz / least_hz))
-        top = max(1.0, math.log(top_hz / least_hz))
-        share = min(1.0, top_share / top / (1.0 + (rate_hz / top_hz) ** 2) + (1.0 - top_share) / spread)
-        result.append(math.log(rate_hz / share))
+        log_any = log_over_share(max(rates), max(counts))
+        log_start = log_over_share(max(starting / (2.0 * window_s), least_hz), all_starting / (2.0 * window_s))
+        result.append(log_any + start * min(0.0, log_start - log_any))
     return result
 
 
