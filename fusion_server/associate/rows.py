@@ -18,6 +18,7 @@ __all__ = [
     "ABSENT",
     "BIN_S",
     "COARSE_GATE_S",
+    "FEW",
     "MEMBER",
     "NEVER",
     "TOP_HZ",
@@ -48,6 +49,8 @@ COARSE_GATE_S = 0.15
 ABSENT = -1
 MEMBER = 3
 """Marks an arrival as one of the burst that is being weighed as a whole; see `burst_relief`."""
+FEW = 3.0
+"""So many arrivals in the time of a burst before a quiet, and it says little; see `_mark_starts`."""
 TOP_HZ = 1.0
 TOP_SHARE = 0.6
 
@@ -237,17 +240,23 @@ def _crowd(
 
 
 @compiled
-def _mark_starts(columns: Columns, n: int, from_s: float, to_s: float, quiet_s: float, below_db: float) -> None:
-    """Say of a node's arrivals between two instants whether each begins something; see `Columns`."""
+def _mark_starts(
+    columns: Columns, n: int, from_s: float, to_s: float, quiet_s: float, below_db: float, burst_s: float
+) -> None:
+    """Say of a node's arrivals between two instants whether each begins something; see `Columns`.
+
+    Where impulses never stop, a quiet is chance: the more came just before, however weak, the less it says.
+    """
     time_s, snr_db = columns.time_s[n], columns.snr_db[n]
     i = lower(time_s, columns.used[n], from_s)
     while i < columns.used[n] and time_s[i] <= to_s:
         loudest_db, j = -math.inf, i - 1
-        while j >= 0 and time_s[j] >= time_s[i] - quiet_s:
-            loudest_db = max(loudest_db, snr_db[j])
+        while j >= 0 and time_s[j] >= time_s[i] - burst_s:
+            if time_s[j] >= time_s[i] - quiet_s:
+                loudest_db = max(loudest_db, snr_db[j])
             j -= 1
         off = min(30.0, max(-30.0, snr_db[i] - below_db - loudest_db))
-        columns.starts[n, i] = 1.0 / (1.0 + math.exp(-off))
+        columns.starts[n, i] = math.exp(-(i - 1 - j) / FEW) / (1.0 + math.exp(-off))
         i += 1
 
 
@@ -279,7 +288,7 @@ def weigh(
             continue
         count = columns.used[n]
         time_s, snr_db = columns.time_s[n], columns.snr_db[n]
-        _mark_starts(columns, n, touched_from[n], touched_to[n] + quiet_s, quiet_s, below_db)
+        _mark_starts(columns, n, touched_from[n], touched_to[n] + max(quiet_s, burst_s), quiet_s, below_db, burst_s)
         first = lower(time_s, count, touched_from[n] - window_s)
         low = first
         for i in range(first, count):

@@ -97,7 +97,7 @@ class AssociateSettings:
     strength_softness_db: float = 3.0
     echo_clutter_share: float = 0.35
     quiet_s: float = 0.4
-    quiet_below_db: float = 6.0
+    quiet_below_db: float = 10.0
     echo_hz: float = 6.0
     echo_decay_s: float = 0.25
     echo_weaker_db: float = 4.0

@@ -10,7 +10,7 @@ from fusion_server.associate import AssociateSettings
 from fusion_server.associate.cells import NOBODY, first_of_each, nearest_sites, pick_cells
 from fusion_server.associate.geometry import STEP_M, audibility
 from fusion_server.associate.judge import NU, fit
-from fusion_server.associate.rows import BIN_S, COARSE_GATE_S, NEVER, TOP_HZ, TOP_SHARE, draw
+from fusion_server.associate.rows import BIN_S, COARSE_GATE_S, FEW, NEVER, TOP_HZ, TOP_SHARE, draw
 from fusion_server.associate.store import ECHO_S, Store
 from shotline.domain import Arrival, DetectionId, Site
 from shotline.units import NS_PER_S, ns_from_seconds
@@ -61,6 +61,7 @@ def test_clutter_is_what_its_docstring_says(rng: np.random.Generator) -> None:
         echo_share=SETTINGS.echo_clutter_share,
         quiet_s=SETTINGS.quiet_s,
         below_db=SETTINGS.quiet_below_db,
+        few=FEW,
         top_hz=TOP_HZ,
         top_share=TOP_SHARE,
     )

@@ -30,6 +30,7 @@ def log_clutter(
     echo_share: float,
     quiet_s: float,
     below_db: float,
+    few: float,
     top_hz: float,
     top_share: float,
 ) -> list[float]:
@@ -45,7 +46,8 @@ def log_clutter(
     for one in mine:
         before_db = [item.snr_db for item in mine if 0.0 < one.time_s - item.time_s <= quiet_s]
         off = min(30.0, max(-30.0, one.snr_db - below_db - max(before_db, default=-math.inf)))
-        starts.append(1.0 / (1.0 + math.exp(-off)))
+        before = sum(0.0 < one.time_s - item.time_s <= burst_s for item in mine)
+        starts.append(math.exp(-before / few) / (1.0 + math.exp(-off)))
     result = []
     for one, start in zip(mine, starts, strict=True):
         rates, counts = [least_hz], [0.0]
