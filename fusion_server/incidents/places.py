@@ -127,17 +127,15 @@ def least_shooters(fixes: Sequence[Location], groups: Sequence[Sequence[int]], s
     return 1
 
 
-def _tested(compared: Repeats, contrast: FloatArray, settings: IncidentSettings, tried: int = 1) -> tuple[Fit, float]:
-    """Return the fit of one contrast, its cost against that of none, and the p-value for so many ways of choosing it.
-
-    Of something significant, the p-value is the largest with any one node left out.
-    """
-    best, p_value = _gained(compared, contrast, tried)
+def _with_any_node_out(
+    compared: Repeats, contrast: FloatArray, settings: IncidentSettings, tried: int, p_value: float
+) -> float:
+    """Return the largest p-value of a contrast with any one node left out; the first that is not significant."""
     for node in range(compared.n_nodes):
         if p_value >= settings.significance:
             break
         p_value = max(p_value, _gained(compared, contrast, tried, without=node)[1])
-    return best, p_value
+    return p_value
 
 
 def _gained(compared: Repeats, contrast: FloatArray, tried: int, *, without: int | None = None) -> tuple[Fit, float]:
@@ -152,18 +150,20 @@ def _best_split(compared: Repeats, settings: IncidentSettings) -> _Split | None:
     splits, tried = _splits(compared)
     if not len(splits) or compared.freedom(1) < 1:
         return None
-    best: _Split | None = None
-    for index in np.argsort(-compared.gains(splits), kind="stable")[:_CANDIDATES]:
-        contrast = splits[index : index + 1]
-        fit, p_value = _tested(compared, contrast, settings, tried)
-        if p_value >= settings.significance or float(np.hypot(*fit.effect_m[0])) < _LEAST_MOVED_M:
+    likeliest = np.argsort(-compared.gains(splits), kind="stable")[:_CANDIDATES]
+    gained = [(*_gained(compared, splits[index : index + 1], tried), splits[index : index + 1]) for index in likeliest]
+    # Leaving nodes out takes long: the first that stands it is the best that does.
+    for fit, p_value, contrast in sorted(gained, key=lambda item: item[0].cost):
+        if float(np.hypot(*fit.effect_m[0])) < _LEAST_MOVED_M:
             continue
-        if best is None or fit.cost < best.fit.cost:
-            inside = contrast[0] > 0.0
-            first = tuple(number for number, yes in zip(compared.rounds, inside, strict=True) if yes)
-            second = tuple(number for number, yes in zip(compared.rounds, inside, strict=True) if not yes)
-            best = _Split(first, second, fit, p_value, tried)
-    return best
+        p_value = _with_any_node_out(compared, contrast, settings, tried, p_value)
+        if p_value >= settings.significance:
+            continue
+        inside = contrast[0] > 0.0
+        first = tuple(number for number, yes in zip(compared.rounds, inside, strict=True) if yes)
+        second = tuple(number for number, yes in zip(compared.rounds, inside, strict=True) if not yes)
+        return _Split(first, second, fit, p_value, tried)
+    return None
 
 
 def _splits(compared: Repeats) -> tuple[FloatArray, int]:
@@ -189,7 +189,8 @@ def _movement(compared: Repeats, settings: IncidentSettings) -> tuple[Movement, 
     if len(compared.rounds) < _LEAST_MOVING_ROUNDS or compared.freedom(1) < 1:
         return None
     contrast = (compared.time_s - compared.time_s.mean())[None]
-    fit, p_value = _tested(compared, contrast, settings)
+    fit, p_value = _gained(compared, contrast, 1)
+    p_value = _with_any_node_out(compared, contrast, settings, 1, p_value)
     velocity = fit.effect_m[0]
     speed_mps = float(np.hypot(*velocity))
     moved_m = speed_mps * float(compared.time_s[-1] - compared.time_s[0])

@@ -52,6 +52,44 @@ def test_order_of_detections_does_not_matter(network: Network, rng: np.random.Ge
     assert len(last_of_each(results[0])) == 2
 
 
+@pytest.mark.parametrize("world", range(3))
+def test_when_detections_come_does_not_matter_within_the_lateness(network: Network, world: int) -> None:
+    # Two guns 40 m apart, echoes and clutter; each detection comes late by a time of its own.
+    rng = np.random.default_rng([11, world])
+    detections = [
+        detection
+        for at_s in (1.0, 2.2, 3.1)
+        for detection in (
+            *network.shot(300.0, 350.0, at_s, rng=rng, echoes=2),
+            *network.shot(340.0, 350.0, at_s + 0.35, rng=rng, echoes=2),
+        )
+    ]
+    detections += [
+        network.detection(site, START_NS + ns_from_seconds(float(at_s)), snr_db=float(rng.uniform(12.0, 30.0)))
+        for site in network.sites
+        for at_s in rng.uniform(0.0, 6.0, 4)
+    ]
+    wanted = None
+    for latest_s in (0.0, 0.5, 4.0):
+        late_ns = [ns_from_seconds(float(late_s)) for late_s in rng.uniform(0.0, latest_s, len(detections))]
+        order = sorted(range(len(detections)), key=lambda i: detections[i].arrival_time_ns + late_ns[i])
+        engine, told, now_ns, step_ns = network.engine(), [], START_NS, ns_from_seconds(0.2)
+        for index in order:
+            while now_ns + step_ns < detections[index].arrival_time_ns + late_ns[index]:
+                now_ns += step_ns
+                told += engine.advance_to(now_ns)
+            assert engine.add(detections[index]) is Disposition.FUSED
+        told += engine.finish()
+        shots = sorted(
+            (shot.location.origin_time_ns, frozenset(item.arrival.uid for item in shot.location.verdicts if item.used))
+            for incident in last_of_each(told)
+            for shot in incident.shots
+        )
+        assert len(shots) == 6
+        wanted = wanted or shots
+        assert shots == wanted
+
+
 def test_how_often_it_is_called_changes_nothing(network: Network, rng: np.random.Generator) -> None:
     detections = network.shot(300.0, 350.0, 1.0, rng=rng, echoes=1)
     assert play(network.engine(), detections, step_s=0.2) == play(network.engine(), detections, step_s=0.05)
@@ -77,6 +115,31 @@ def test_echoes_make_no_second_shot(network: Network, rng: np.random.Generator) 
     (incident,) = last_of_each(play(network.engine(), detections))
     assert incident.rounds == 1
     assert math.hypot(incident.x_m - 300.0, incident.y_m - 350.0) < 10.0
+
+
+def test_two_shooters_40_m_apart_are_told_apart_shot_by_shot(network: Network, rng: np.random.Generator) -> None:
+    fired = [(300.0, 1.0), (340.0, 1.18), (300.0, 1.62), (340.0, 1.75), (300.0, 2.2), (340.0, 2.61)]
+    detections = [
+        item for x_m, at_s in fired for item in network.shot(x_m, 350.0, at_s, rng=rng, echoes=1, path_sigma_s=0.003)
+    ]
+    incidents = last_of_each(play(network.engine(), detections))
+    found = sorted((shot.location.origin_time_ns, shot.location.x_m) for item in incidents for shot in item.shots)
+    assert len(found) == len(fired)
+    for (time_ns, x_m), (true_x_m, at_s) in zip(found, fired, strict=True):
+        assert x_m == pytest.approx(true_x_m, abs=8.0)
+        assert (time_ns - START_NS) / NS_PER_S == pytest.approx(at_s, abs=0.02)
+
+
+def test_a_shot_inside_a_barrage_of_fireworks_is_found(network: Network, rng: np.random.Generator) -> None:
+    # Bursts high over the far side, three a second for four seconds; the shot is not among them.
+    detections = network.shot(180.0, 200.0, 4.0, rng=rng, echoes=1)
+    for at_s in np.arange(2.0, 6.0, 1.0 / 3.0):
+        x_m, y_m = 560.0 + rng.normal(0.0, 15.0), 520.0 + rng.normal(0.0, 15.0)
+        detections += network.shot(x_m, y_m, float(at_s + rng.normal(0.0, 0.03)), rng=rng, echoes=1)
+    incidents = last_of_each(play(network.engine(), detections))
+    shots = [shot.location for incident in incidents for shot in incident.shots]
+    near = [fix for fix in shots if math.hypot(fix.x_m - 180.0, fix.y_m - 200.0) < 10.0]
+    assert [round((fix.origin_time_ns - START_NS) / NS_PER_S, 1) for fix in near] == [4.0]
 
 
 def test_two_shooters_at_once_are_two_incidents(network: Network, rng: np.random.Generator) -> None:
