@@ -12,22 +12,22 @@ __all__ = [
 ]
 
 SHOT: dict[str, float] = {
-    "constant": -0.5250,
-    "voices": 1.0041,
-    "evidence": -0.0377,
-    "heard": -0.0894,
-    "silent": 0.0000,
-    "slope": -0.2311,
-    "spread": 0.6093,
-    "residual": 0.1988,
+    "constant": -0.3690,
+    "voices": 1.0337,
+    "evidence": 0.1553,
+    "heard": 0.0155,
+    "silent": -0.0932,
+    "slope": -0.1676,
+    "spread": 0.7568,
+    "residual": 0.5942,
 }
 """Log odds of a gunshot for each unit of `fusion_server.incidents.probability.features`."""
-INCIDENT: tuple[float, float, float] = (-0.7154, 1.3252, 0.8309)
+INCIDENT: tuple[float, float, float] = (-0.2817, 1.4788, 0.1743)
 """Log odds of gunfire: constant, for the mean log odds of the shots, for the logarithm of their number."""
-INVENTED: tuple[float, float, float] = (0.1662, -0.1937, 0.0576)
+INVENTED: tuple[float, float, float] = (0.0432, 0.9018, 0.0794)
 """A round that is none: probability without evidence; minus log odds, constant and for each unit of log evidence."""
-ALONE: float = 0.1429
+ALONE: float = 0.0933
 """Share of events of more rounds among those of which one was found."""
 MISSED_RATES_S: tuple[float, float, float] = (0.4, 0.15, 0.0)
-MISSED: tuple[float, float, float] = (0.1376, 0.0514, 0.3883)
+MISSED: tuple[float, float, float] = (0.0045, 0.0252, 0.1123)
 """Share of rounds that are not found where rounds are at least so many seconds apart."""
