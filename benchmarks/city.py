@@ -9,7 +9,8 @@ exponentially. Shots come at random places and times; nodes within their range h
 errors of path, and with weaker echoes behind. Every detection comes 50 to 500 ms after its sound.
 
 Measured is the CPU time of this one process in ``FusionEngine.add`` and ``advance_to``, compilation apart. The
-real-time factor is event time over CPU time: 1 or more keeps up on one core.
+real-time factor is event time over CPU time: 1 or more keeps up on one core. The first four seconds are measured apart:
+a server that has heard nothing yet takes the first impulse of every node for the breaking of a quiet.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ ECHOES = 3
 FOUND_M = 25.0
 FOUND_S = 0.12
 STEP_S = 0.2
+COLD_S = 4.0
 SEED = 20261124
 
 
@@ -74,6 +76,8 @@ class Figures:
     real_time_factor: float
     us_per_detection: float
     longest_step_s: float
+    cold_cpu_s: float
+    cold_longest_step_s: float
     shots: int
     shots_found: int
     shots_false: int
@@ -144,7 +148,8 @@ def measure(nodes: int, event_s: float, *, seed: int) -> Figures:
     engine = FusionEngine(registry=Registry(city.sites), weather=WeatherTimeline.constant(Weather()))
     step_ns, now_ns, place = ns_from_seconds(STEP_S), EPOCH_NS, 0
     told: list[Incident] = []
-    cpu_s = longest_s = 0.0
+    cpu_s = longest_s = cold_cpu_s = cold_longest_s = 0.0
+    before = 0
     while place < len(city.detections):
         started_s = time.process_time()
         now_ns += step_ns
@@ -153,7 +158,10 @@ def measure(nodes: int, event_s: float, *, seed: int) -> Figures:
             place += 1
         told += engine.advance_to(now_ns)
         took_s = time.process_time() - started_s
-        cpu_s, longest_s = cpu_s + took_s, max(longest_s, took_s)
+        if now_ns <= EPOCH_NS + ns_from_seconds(COLD_S):
+            cold_cpu_s, cold_longest_s, before = cold_cpu_s + took_s, max(cold_longest_s, took_s), place
+        else:
+            cpu_s, longest_s = cpu_s + took_s, max(longest_s, took_s)
     told += engine.finish()
     found, false = _score(city, told)
     return Figures(
@@ -161,9 +169,11 @@ def measure(nodes: int, event_s: float, *, seed: int) -> Figures:
         event_s=event_s,
         detections=len(city.detections),
         cpu_s=round(cpu_s, 2),
-        real_time_factor=round(event_s / cpu_s, 2),
-        us_per_detection=round(1e6 * cpu_s / len(city.detections), 1),
+        real_time_factor=round((event_s - COLD_S) / cpu_s, 2),
+        us_per_detection=round(1e6 * cpu_s / (len(city.detections) - before), 1),
         longest_step_s=round(longest_s, 3),
+        cold_cpu_s=round(cold_cpu_s, 2),
+        cold_longest_step_s=round(cold_longest_s, 3),
         shots=len(city.shots),
         shots_found=found,
         shots_false=false,
@@ -201,12 +211,16 @@ def markdown(rows: list[Figures], commit: str, machine: str) -> str:
         f"square kilometre, {CLUTTER_HZ:g} impulses a second at each, unclassified; {SHOTS_PER_MIN:g} shots a minute "
         f"with {ECHOES} echoes at each node. CPU time of one process in add and advance_to."
     )
-    heads = "nodes|event time|detections|us a detection|real-time factor|longest step of 0.2 s|shots found|false"
+    heads = (
+        "nodes|event time|detections|us a detection|real-time factor|longest step of 0.2 s"
+        "|first 4 s: CPU|longest step|shots found|false"
+    )
     lines = ["# A city on one core", "", about, ""]
-    lines += [f"| {heads.replace('|', ' | ')} |", "|---:" * 8 + "|"]
+    lines += [f"| {heads.replace('|', ' | ')} |", "|---:" * 10 + "|"]
     lines += [
         f"| {row.nodes} | {row.event_s:g} s | {row.detections} | {row.us_per_detection:g} | {row.real_time_factor:g} "
-        f"| {row.longest_step_s:g} s | {row.shots_found}/{row.shots} | {row.shots_false} |"
+        f"| {row.longest_step_s:g} s | {row.cold_cpu_s:g} s | {row.cold_longest_step_s:g} s "
+        f"| {row.shots_found}/{row.shots} | {row.shots_false} |"
         for row in rows
     ]
     return "\n".join(lines) + "\n"

@@ -137,7 +137,10 @@ class Associator:
         if weather != self._weather:
             travel_times(self._ground, sky)
             self._weather = weather
-        self._store.admit(now_s, weather.speed_of_sound_mps)
+        spans = ends_s >= starts_s
+        listens_from_s = np.where(spans, starts_s, -np.inf).max(axis=1)
+        listens_from_s[~spans.any(axis=1)] = np.inf
+        self._store.admit(now_s, weather.speed_of_sound_mps, listens_from_s)
         awake = np.asarray((ends_s >= now_s - self._window_s).any(axis=1), dtype=np.uint8)
         if not np.array_equal(awake, self._awake):
             first, cells, ranks = pick_cells(self._ground.cell_sites, awake, self._settings.nucleus_nodes)

@@ -19,6 +19,7 @@ __all__ = [
     "BIN_S",
     "COARSE_GATE_S",
     "FEW",
+    "MANY",
     "MEMBER",
     "NEVER",
     "TOP_HZ",
@@ -51,6 +52,8 @@ MEMBER = 3
 """Marks an arrival as one of the burst that is being weighed as a whole; see `burst_relief`."""
 FEW = 3.0
 """So many arrivals in the time of a burst before a quiet, and it says little; see `_mark_starts`."""
+MANY = 10.0
+"""So many may have come before a node began to listen."""
 TOP_HZ = 1.0
 TOP_SHARE = 0.6
 
@@ -241,11 +244,19 @@ def _crowd(
 
 @compiled
 def _mark_starts(
-    columns: Columns, n: int, from_s: float, to_s: float, quiet_s: float, below_db: float, burst_s: float
+    columns: Columns,
+    n: int,
+    from_s: float,
+    to_s: float,
+    quiet_s: float,
+    below_db: float,
+    burst_s: float,
+    listens_from_s: float,
 ) -> None:
     """Say of a node's arrivals between two instants whether each begins something; see `Columns`.
 
-    Where impulses never stop, a quiet is chance: the more came just before, however weak, the less it says.
+    Where impulses never stop, a quiet is chance: the more came just before, however weak, the less it says. Of a node
+    that did not listen then it is not known that there was any.
     """
     time_s, snr_db = columns.time_s[n], columns.snr_db[n]
     i = lower(time_s, columns.used[n], from_s)
@@ -256,7 +267,8 @@ def _mark_starts(
                 loudest_db = max(loudest_db, snr_db[j])
             j -= 1
         off = min(30.0, max(-30.0, snr_db[i] - below_db - loudest_db))
-        columns.starts[n, i] = math.exp(-(i - 1 - j) / FEW) / (1.0 + math.exp(-off))
+        unknown = min(1.0, max(0.0, (listens_from_s - time_s[i]) / burst_s + 1.0))
+        columns.starts[n, i] = math.exp(-(i - 1 - j + MANY * unknown) / FEW) / (1.0 + math.exp(-off))
         i += 1
 
 
@@ -275,6 +287,7 @@ def weigh(
     echo_share: float,
     quiet_s: float,
     below_db: float,
+    listens_from_s: FloatArray,
 ) -> None:
     """Work out afresh the clutter rate of every arrival that new ones at its node can have changed.
 
@@ -288,7 +301,8 @@ def weigh(
             continue
         count = columns.used[n]
         time_s, snr_db = columns.time_s[n], columns.snr_db[n]
-        _mark_starts(columns, n, touched_from[n], touched_to[n] + max(quiet_s, burst_s), quiet_s, below_db, burst_s)
+        last_s = touched_to[n] + max(quiet_s, burst_s)
+        _mark_starts(columns, n, touched_from[n], last_s, quiet_s, below_db, burst_s, listens_from_s[n])
         first = lower(time_s, count, touched_from[n] - window_s)
         low = first
         for i in range(first, count):

@@ -67,8 +67,15 @@ class Store:
             self.epoch_ns = (arrival.time_ns // _EPOCH_STEP_NS - 10) * _EPOCH_STEP_NS
         self._waiting.append((node, arrival.time_ns, tie, arrival))
 
-    def admit(self, now_s: float, speed_mps: float) -> int:
-        """Put waiting arrivals into their rows, less those far in the future; weigh and draw what they change."""
+    def admit(self, now_s: float, speed_mps: float, listens_from_s: FloatArray) -> int:
+        """Put waiting arrivals into their rows, less those far in the future; weigh and draw what they change.
+
+        Parameters
+        ----------
+        now_s, speed_mps : float
+        listens_from_s : ndarray, shape (n_nodes,), float64
+            Since when each node has been listening.
+        """
         self._turn(now_s)
         latest_ns = self.epoch_ns + int((now_s + AHEAD_S) * NS_PER_S)
         fresh = [item for item in self._waiting if item[1] <= latest_ns]
@@ -113,6 +120,7 @@ class Store:
             settings.echo_clutter_share,
             settings.quiet_s,
             settings.quiet_below_db,
+            listens_from_s,
         )
         self.draw(touched_from, touched_to, margin_s=settings.clutter_window_s)
         return len(fresh)

@@ -34,7 +34,7 @@ def _arrivals(rng: np.random.Generator, count: int, seconds: float) -> list[Arri
     ]
 
 
-def _store(arrivals: list[Arrival], *batches: int) -> Store:
+def _store(arrivals: list[Arrival], *batches: int, listens_from_s: float = -1e9) -> Store:
     """Return a store that was given the arrivals in batches, all within one look's reach of the future."""
     store = Store(1, SETTINGS, window_s=40.0)
     start = 0
@@ -42,7 +42,7 @@ def _store(arrivals: list[Arrival], *batches: int) -> Store:
         for arrival in arrivals[start : start + size]:
             store.add(0, arrival, arrival.uid.sequence)
         start += size
-        store.admit((EPOCH_NS - store.epoch_ns) / NS_PER_S + 12.0, 340.0)
+        store.admit((EPOCH_NS - store.epoch_ns) / NS_PER_S + 12.0, 340.0, np.array([listens_from_s]))
     return store
 
 
@@ -66,6 +66,15 @@ def test_clutter_is_what_its_docstring_says(rng: np.random.Generator) -> None:
         top_share=TOP_SHARE,
     )
     assert store.columns.log_clutter[0, : len(arrivals)] == pytest.approx(wanted, abs=1e-12)
+
+
+def test_a_first_arrival_breaks_a_quiet_only_where_the_node_listened_before() -> None:
+    arrivals = [Arrival(DetectionId("a", 1, 1), Site("a", 0.0, 0.0), EPOCH_NS + 5 * NS_PER_S, snr_db=30.0)]
+    at_s = float(_store(arrivals).columns.time_s[0, 0])
+    assert _store(arrivals).columns.starts[0, 0] > 0.99
+    assert _store(arrivals, listens_from_s=at_s - 2.0).columns.starts[0, 0] > 0.99
+    assert _store(arrivals, listens_from_s=at_s).columns.starts[0, 0] < 0.05
+    assert _store(arrivals, listens_from_s=np.inf).columns.starts[0, 0] < 0.05
 
 
 def test_rows_do_not_depend_on_the_order_of_arrival(rng: np.random.Generator) -> None:
