@@ -25,6 +25,7 @@ __all__ = [
     "TOP_HZ",
     "TOP_SHARE",
     "Columns",
+    "Weighing",
     "burst_relief",
     "draw",
     "draw_touched",
@@ -95,6 +96,25 @@ class Columns(NamedTuple):
     free: NDArray[np.uint8]
     record: NDArray[np.uint8]
     look: NDArray[np.uint8]
+
+
+class Weighing(NamedTuple):
+    """Settings of weighing arrivals against their neighbours, as numbers; see `AssociateSettings` and `weigh`."""
+
+    window_s: float
+    burst_s: float
+    margin_db: float
+    softness_db: float
+    least_hz: float
+    record_s: float
+    echo_s: float
+    echo_share: float
+    quiet_s: float
+    quiet_below_db: float
+    echo_hz: float
+    echo_decay_s: float
+    echo_within_s: float
+    echo_weaker_db: float
 
 
 @compiled
@@ -196,19 +216,7 @@ def rank_share(rate_hz: float, all_hz: float, least_hz: float) -> float:
 
 
 @compiled
-def _crowd(
-    columns: Columns,
-    n: int,
-    i: int,
-    low: int,
-    window_s: float,
-    burst_s: float,
-    margin_db: float,
-    softness_db: float,
-    least_hz: float,
-    echo_s: float,
-    echo_share: float,
-) -> float:
+def _crowd(columns: Columns, how: Weighing, n: int, i: int, low: int) -> float:
     """Return the log of the clutter rate (Hz) of an arrival over its `rank_share`; see `weigh`.
 
     Members of the burst that is being weighed do not count. ``low`` is the first position inside the window.
@@ -218,41 +226,32 @@ def _crowd(
     all_wide, all_burst, all_starting = 0, 0, 0.0
     for j in range(low, columns.used[n]):
         apart_s = time_s[j] - time_s[i]
-        if apart_s > window_s:
+        if apart_s > how.window_s:
             break
         if j == i or free[j] == MEMBER:
             continue
-        stronger_db = snr_db[j] - snr_db[i]
-        as_strong = 1.0 / (1.0 + math.exp(min(30.0, max(-30.0, (margin_db - stronger_db) / softness_db))))
+        beyond = (how.margin_db - (snr_db[j] - snr_db[i])) / how.softness_db
+        as_strong = 1.0 / (1.0 + math.exp(min(30.0, max(-30.0, beyond))))
         starting += as_strong * starts[j]
         all_starting += starts[j]
-        if 0.0 < apart_s <= echo_s:
+        if 0.0 < apart_s <= how.echo_s:
             # What follows may be this one's own echo.
-            as_strong *= echo_share
+            as_strong *= how.echo_share
         wide += as_strong
         all_wide += 1
-        if abs(apart_s) <= burst_s:
+        if abs(apart_s) <= how.burst_s:
             burst += as_strong
             all_burst += 1
-    rate_hz = max(wide / (2.0 * window_s), burst / (2.0 * burst_s), least_hz)
-    all_hz = max(all_wide / (2.0 * window_s), all_burst / (2.0 * burst_s))
-    log_any = math.log(rate_hz / rank_share(rate_hz, all_hz, least_hz))
-    rate_hz = max(starting / (2.0 * window_s), least_hz)
-    log_start = math.log(rate_hz / rank_share(rate_hz, all_starting / (2.0 * window_s), least_hz))
+    rate_hz = max(wide / (2.0 * how.window_s), burst / (2.0 * how.burst_s), how.least_hz)
+    all_hz = max(all_wide / (2.0 * how.window_s), all_burst / (2.0 * how.burst_s))
+    log_any = math.log(rate_hz / rank_share(rate_hz, all_hz, how.least_hz))
+    rate_hz = max(starting / (2.0 * how.window_s), how.least_hz)
+    log_start = math.log(rate_hz / rank_share(rate_hz, all_starting / (2.0 * how.window_s), how.least_hz))
     return float(log_any + starts[i] * min(0.0, log_start - log_any))
 
 
 @compiled
-def _mark_starts(
-    columns: Columns,
-    n: int,
-    from_s: float,
-    to_s: float,
-    quiet_s: float,
-    below_db: float,
-    burst_s: float,
-    listens_from_s: float,
-) -> None:
+def _mark_starts(columns: Columns, how: Weighing, n: int, from_s: float, to_s: float, listens_from_s: float) -> None:
     """Say of a node's arrivals between two instants whether each begins something; see `Columns`.
 
     Where impulses never stop, a quiet is chance: the more came just before, however weak, the less it says. Of a node
@@ -261,33 +260,21 @@ def _mark_starts(
     time_s, snr_db = columns.time_s[n], columns.snr_db[n]
     i = lower(time_s, columns.used[n], from_s)
     while i < columns.used[n] and time_s[i] <= to_s:
-        loudest_db, j = -math.inf, i - 1
-        while j >= 0 and time_s[j] >= time_s[i] - burst_s:
-            if time_s[j] >= time_s[i] - quiet_s:
+        loudest_db, before, j = -math.inf, 0, i - 1
+        while j >= 0 and time_s[j] >= time_s[i] - max(how.quiet_s, how.burst_s):
+            if time_s[j] >= time_s[i] - how.quiet_s:
                 loudest_db = max(loudest_db, snr_db[j])
+            before += time_s[j] >= time_s[i] - how.burst_s
             j -= 1
-        off = min(30.0, max(-30.0, snr_db[i] - below_db - loudest_db))
-        unknown = min(1.0, max(0.0, (listens_from_s - time_s[i]) / burst_s + 1.0))
-        columns.starts[n, i] = math.exp(-(i - 1 - j + MANY * unknown) / FEW) / (1.0 + math.exp(-off))
+        off = min(30.0, max(-30.0, snr_db[i] - how.quiet_below_db - loudest_db))
+        unknown = min(1.0, max(0.0, (listens_from_s - time_s[i]) / how.burst_s + 1.0))
+        columns.starts[n, i] = math.exp(-(before + MANY * unknown) / FEW) / (1.0 + math.exp(-off))
         i += 1
 
 
 @compiled
 def weigh(
-    columns: Columns,
-    touched_from: FloatArray,
-    touched_to: FloatArray,
-    window_s: float,
-    burst_s: float,
-    margin_db: float,
-    softness_db: float,
-    least_hz: float,
-    record_s: float,
-    echo_s: float,
-    echo_share: float,
-    quiet_s: float,
-    below_db: float,
-    listens_from_s: FloatArray,
+    columns: Columns, how: Weighing, touched_from: FloatArray, touched_to: FloatArray, listens_from_s: FloatArray
 ) -> None:
     """Work out afresh the clutter rate of every arrival that new ones at its node can have changed.
 
@@ -295,33 +282,41 @@ def weigh(
     sound about. Neighbours count by a soft comparison of SNR with a margin, so that rounds of one gun hardly count
     against each other, over the window and over the burst, since echoes come in bursts; the higher rate counts. What
     breaks a quiet is no echo and no further round: only others that do so are clutter to it.
+
+    Parameters
+    ----------
+    columns : Columns
+    how : Weighing
+    touched_from, touched_to : ndarray, shape (n_nodes,), float64
+        Span of what is new at each node, seconds; from > to where nothing is.
+    listens_from_s : ndarray, shape (n_nodes,), float64
+        Since when each node has been listening.
     """
     for n in range(len(columns.used)):
         if touched_from[n] > touched_to[n]:
             continue
         count = columns.used[n]
         time_s, snr_db = columns.time_s[n], columns.snr_db[n]
-        last_s = touched_to[n] + max(quiet_s, burst_s)
-        _mark_starts(columns, n, touched_from[n], last_s, quiet_s, below_db, burst_s, listens_from_s[n])
-        first = lower(time_s, count, touched_from[n] - window_s)
+        # What is new may take a later one's beginning from it, and so change what that one's neighbours make of it.
+        last_s = touched_to[n] + max(how.quiet_s, how.burst_s)
+        _mark_starts(columns, how, n, touched_from[n], last_s, listens_from_s[n])
+        first = lower(time_s, count, touched_from[n] - how.window_s)
         low = first
         for i in range(first, count):
-            if time_s[i] > touched_to[n] + window_s:
+            if time_s[i] > last_s + how.window_s:
                 break
-            while time_s[low] < time_s[i] - window_s:
+            while time_s[low] < time_s[i] - how.window_s:
                 low += 1
-            while low > 0 and time_s[low - 1] >= time_s[i] - window_s:
+            while low > 0 and time_s[low - 1] >= time_s[i] - how.window_s:
                 low -= 1
-            log_rate = _crowd(
-                columns, n, i, low, window_s, burst_s, margin_db, softness_db, least_hz, echo_s, echo_share
-            )
-            record, j = 1, low
-            while j < count and time_s[j] <= time_s[i] + record_s:
-                if time_s[j] >= time_s[i] - record_s and snr_db[j] - snr_db[i] > margin_db:
+            record = 1
+            for j in range(lower(time_s, count, time_s[i] - how.record_s), count):
+                if time_s[j] > time_s[i] + how.record_s:
+                    break
+                if snr_db[j] - snr_db[i] > how.margin_db:
                     record = 0
                     break
-                j += 1
-            columns.log_clutter[n, i] = log_rate - columns.odds[n, i]
+            columns.log_clutter[n, i] = _crowd(columns, how, n, i, low) - columns.odds[n, i]
             columns.working[n, i] = columns.log_clutter[n, i]
             columns.record[n, i] = record
 
@@ -399,44 +394,26 @@ def restore(columns: Columns, n: int, from_s: float, to_s: float) -> None:
 
 
 @compiled
-def _echo_hz(after_s: float, weaker_db: float, echo_hz: float, decay_s: float, usually_weaker_db: float) -> float:
+def _echo_hz(how: Weighing, after_s: float, weaker_db: float) -> float:
     """Return the rate of echoes so long after an arrival and so much weaker."""
-    drop = (weaker_db - usually_weaker_db) / (0.5 * usually_weaker_db)
-    return echo_hz * math.exp(-after_s / decay_s) / (1.0 + math.exp(min(30.0, max(-30.0, -drop))))
+    drop = (weaker_db - how.echo_weaker_db) / (0.5 * how.echo_weaker_db)
+    return how.echo_hz * math.exp(-after_s / how.echo_decay_s) / (1.0 + math.exp(min(30.0, max(-30.0, -drop))))
 
 
 @compiled
-def echo_clutter(
-    columns: Columns, n: int, position: int, echo_hz: float, decay_s: float, within_s: float, weaker_db: float
-) -> None:
+def echo_clutter(columns: Columns, how: Weighing, n: int, position: int) -> None:
     """Add to the clutter of what follows a shot's arrival at a node: echoes come thick behind it, and weaker."""
     start_s, strength_db = columns.time_s[n, position], columns.snr_db[n, position]
     i = position + 1
-    while i < columns.used[n] and columns.time_s[n, i] <= start_s + within_s:
-        after_s, below_db = columns.time_s[n, i] - start_s, strength_db - columns.snr_db[n, i]
-        rate_hz = _echo_hz(after_s, below_db, echo_hz, decay_s, weaker_db)
+    while i < columns.used[n] and columns.time_s[n, i] <= start_s + how.echo_within_s:
+        rate_hz = _echo_hz(how, columns.time_s[n, i] - start_s, strength_db - columns.snr_db[n, i])
         odds = columns.odds[n, i]
         columns.working[n, i] = math.log(math.exp(columns.working[n, i] + odds) + rate_hz) - odds
         i += 1
 
 
 @compiled
-def burst_relief(
-    columns: Columns,
-    nodes: IntArray,
-    positions: IntArray,
-    window_s: float,
-    burst_s: float,
-    margin_db: float,
-    softness_db: float,
-    least_hz: float,
-    echo_s: float,
-    echo_share: float,
-    echo_hz: float,
-    decay_s: float,
-    within_s: float,
-    weaker_db: float,
-) -> float:
+def burst_relief(columns: Columns, how: Weighing, nodes: IntArray, positions: IntArray) -> float:
     """Return by how much the log clutter of some arrivals falls when they are members of one burst.
 
     Rounds of one burst are no clutter to each other, save that a later one may be an echo of an earlier one: so the
@@ -444,6 +421,8 @@ def burst_relief(
 
     Parameters
     ----------
+    columns : Columns
+    how : Weighing
     nodes, positions : ndarray, shape (n_arrivals,), int64
         Arrivals to weigh.
     """
@@ -451,14 +430,12 @@ def burst_relief(
     for k in range(len(nodes)):
         n, i = nodes[k], positions[k]
         time_s, snr_db = columns.time_s[n], columns.snr_db[n]
-        low = lower(time_s, columns.used[n], time_s[i] - window_s)
-        rate_hz = math.exp(
-            _crowd(columns, n, i, low, window_s, burst_s, margin_db, softness_db, least_hz, echo_s, echo_share)
-        )
+        low = lower(time_s, columns.used[n], time_s[i] - how.window_s)
+        rate_hz = math.exp(_crowd(columns, how, n, i, low))
         j = i - 1
-        while j >= 0 and time_s[j] >= time_s[i] - within_s:
+        while j >= 0 and time_s[j] >= time_s[i] - how.echo_within_s:
             if columns.free[n, j] == MEMBER:
-                rate_hz += _echo_hz(time_s[i] - time_s[j], snr_db[j] - snr_db[i], echo_hz, decay_s, weaker_db)
+                rate_hz += _echo_hz(how, time_s[i] - time_s[j], snr_db[j] - snr_db[i])
             j -= 1
         odds = columns.odds[n, i]
         # Echoes of shots outside the burst stay.

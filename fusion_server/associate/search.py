@@ -22,7 +22,7 @@ from fusion_server.associate.rows import (
     restore,
 )
 from fusion_server.associate.settings import AssociateSettings
-from fusion_server.associate.store import ECHO_S, Store
+from fusion_server.associate.store import ECHO_WITHIN_S, Store
 from shotline.domain import Arrival
 
 __all__ = ["Considered", "Explained", "Search", "arrivals_of", "template"]
@@ -38,7 +38,6 @@ _SPLIT_S = 0.04
 _SPLIT_M = 30.0
 """Nearer than these in time and place, two shots are one: automatic fire of 950 rounds/min takes 63 ms a round."""
 _SAME_PLACE_M = 5.0
-_ECHO_WITHIN_S = 0.8
 _BURSTS_TRIED = 8
 _MOST_ROUNDS = 40
 _MOST_RIVALS = 4
@@ -332,26 +331,12 @@ class Search:
 
     def _relief(self, weighed: Sequence[Explained], burst: Sequence[Explained]) -> float:
         """Return by how much the log clutter of some rounds falls when those of their own burst do not count."""
-        settings, free = self.settings, self.columns.free
+        free = self.columns.free
         before = [free[shot.nodes, shot.positions] for shot in burst]
         for shot in burst:
             free[shot.nodes, shot.positions] = MEMBER
-        relief = burst_relief(
-            self.columns,
-            np.concatenate([shot.nodes for shot in weighed]),
-            np.concatenate([shot.positions for shot in weighed]),
-            settings.clutter_window_s,
-            settings.clutter_burst_s,
-            settings.strength_margin_db,
-            settings.strength_softness_db,
-            settings.clutter_hz,
-            ECHO_S,
-            settings.echo_clutter_share,
-            settings.echo_hz,
-            settings.echo_decay_s,
-            _ECHO_WITHIN_S,
-            settings.echo_weaker_db,
-        )
+        nodes = np.concatenate([shot.nodes for shot in weighed])
+        relief = burst_relief(self.columns, self.store.how, nodes, np.concatenate([shot.positions for shot in weighed]))
         for shot, was in zip(burst, before, strict=True):
             free[shot.nodes, shot.positions] = was
         return relief
@@ -374,7 +359,7 @@ class Search:
                 lag_s.append(float(self.columns.time_s[node, place] - self.columns.time_s[node, before]))
                 stronger_db.append(float(self.columns.snr_db[node, place] - self.columns.snr_db[node, before]))
                 heard += 1
-        if heard < self.settings.min_nodes or max(lag_s) > _ECHO_WITHIN_S or min(lag_s) < -_ECHO_WITHIN_S:
+        if heard < self.settings.min_nodes or max(lag_s) > ECHO_WITHIN_S or min(lag_s) < -ECHO_WITHIN_S:
             return False
         ahead = sum(value <= 0.0 for value in lag_s) + len(shot.nodes) - heard
         expected_s = shot.origin_s + np.hypot(*(self.ground.sites_m[source.nodes] - (shot.x_m, shot.y_m)).T) / (
@@ -505,19 +490,10 @@ class Search:
 
     def _echoes(self, shot: Explained) -> None:
         """Expect echoes behind a shot that was taken."""
-        settings = self.settings
         for node, position in zip(shot.nodes.tolist(), shot.positions.tolist(), strict=True):
-            echo_clutter(
-                self.columns,
-                node,
-                position,
-                settings.echo_hz,
-                settings.echo_decay_s,
-                _ECHO_WITHIN_S,
-                settings.echo_weaker_db,
-            )
+            echo_clutter(self.columns, self.store.how, node, position)
         times_s = self.columns.time_s[shot.nodes, shot.positions]
-        self._touch(shot.nodes, times_s, times_s + _ECHO_WITHIN_S)
+        self._touch(shot.nodes, times_s, times_s + ECHO_WITHIN_S)
 
     def _touch(self, nodes: IntArray, from_s: FloatArray, to_s: FloatArray) -> None:
         self._touched_from[nodes] = np.minimum(self._touched_from[nodes], from_s)

@@ -8,12 +8,22 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion_server.associate.rows import BIN_S, COARSE_GATE_S, NEVER, Columns, draw_touched, forget, insert, weigh
+from fusion_server.associate.rows import (
+    BIN_S,
+    COARSE_GATE_S,
+    NEVER,
+    Columns,
+    Weighing,
+    draw_touched,
+    forget,
+    insert,
+    weigh,
+)
 from fusion_server.associate.settings import AssociateSettings
 from shotline.domain import Arrival
 from shotline.units import NS_PER_S
 
-__all__ = ["AHEAD_S", "ECHO_S", "Store"]
+__all__ = ["AHEAD_S", "ECHO_S", "ECHO_WITHIN_S", "Store"]
 
 FloatArray = NDArray[np.float64]
 
@@ -23,6 +33,8 @@ _EPOCH_STEP_NS = 1000 * NS_PER_S
 _RECORD_S = 1.0
 ECHO_S = 0.6
 """Echoes that matter come within this time."""
+ECHO_WITHIN_S = 0.8
+"""Nor does an echo come later than this."""
 _FIRST_CAPACITY = 64
 _MOST_PER_NODE = 4096
 
@@ -43,6 +55,7 @@ class Store:
         self._n_nodes = n_nodes
         self._capacity = _FIRST_CAPACITY
         self.columns = _empty(n_nodes, _FIRST_CAPACITY)
+        self.how = _weighing(settings)
         bins = (window_s + AHEAD_S + settings.clutter_window_s + 2.0) / BIN_S
         self.ring = np.full((n_nodes, 2 ** math.ceil(math.log2(bins))), NEVER, dtype=np.float32)
         self._head: int | None = None
@@ -106,23 +119,8 @@ class Store:
             touched_from,
             touched_to,
         )
-        weigh(
-            self.columns,
-            touched_from,
-            touched_to,
-            settings.clutter_window_s,
-            settings.clutter_burst_s,
-            settings.strength_margin_db,
-            settings.strength_softness_db,
-            settings.clutter_hz,
-            _RECORD_S,
-            ECHO_S,
-            settings.echo_clutter_share,
-            settings.quiet_s,
-            settings.quiet_below_db,
-            listens_from_s,
-        )
-        self.draw(touched_from, touched_to, margin_s=settings.clutter_window_s)
+        weigh(self.columns, self.how, touched_from, touched_to, listens_from_s)
+        self.draw(touched_from, touched_to, margin_s=settings.clutter_window_s + settings.clutter_burst_s)
         return len(fresh)
 
     def draw(self, from_s: FloatArray, to_s: FloatArray, *, margin_s: float = 0.0) -> None:
@@ -185,6 +183,25 @@ def _class_odds(arrivals: Iterable[Arrival], settings: AssociateSettings) -> Flo
 _LEAST_PROBABILITY = 0.02
 
 
+def _weighing(settings: AssociateSettings) -> Weighing:
+    return Weighing(
+        window_s=settings.clutter_window_s,
+        burst_s=settings.clutter_burst_s,
+        margin_db=settings.strength_margin_db,
+        softness_db=settings.strength_softness_db,
+        least_hz=settings.clutter_hz,
+        record_s=_RECORD_S,
+        echo_s=ECHO_S,
+        echo_share=settings.echo_clutter_share,
+        quiet_s=settings.quiet_s,
+        quiet_below_db=settings.quiet_below_db,
+        echo_hz=settings.echo_hz,
+        echo_decay_s=settings.echo_decay_s,
+        echo_within_s=ECHO_WITHIN_S,
+        echo_weaker_db=settings.echo_weaker_db,
+    )
+
+
 def _empty(n_nodes: int, capacity: int) -> Columns:
     shape = (n_nodes, capacity)
     floats, integers = np.zeros((7, *shape)), np.zeros((2, *shape), dtype=np.int64)
@@ -195,11 +212,11 @@ def _empty(n_nodes: int, capacity: int) -> Columns:
         snr_db=floats[1],
         sigma_m=floats[2],
         odds=floats[3],
-        starts=floats[6],
+        starts=floats[4],
         tie=integers[0],
         slot=integers[1],
-        log_clutter=floats[4],
-        working=floats[5],
+        log_clutter=floats[5],
+        working=floats[6],
         free=flags[0],
         record=flags[1],
         look=flags[2],

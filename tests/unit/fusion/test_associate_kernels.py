@@ -87,6 +87,17 @@ def test_rows_do_not_depend_on_the_order_of_arrival(rng: np.random.Generator) ->
     assert (one.ring == other.ring).all()
 
 
+@pytest.mark.parametrize("late", range(12))
+def test_one_late_arrival_changes_rows_as_if_it_had_come_in_time(rng: np.random.Generator, late: int) -> None:
+    # Few, so that it takes the beginning from another, whose neighbours then count it differently.
+    arrivals = sorted(_arrivals(rng, 12, 12.0), key=lambda item: item.time_ns)
+    one = _store(arrivals)
+    other = _store([*arrivals[:late], *arrivals[late + 1 :], arrivals[late]], 11)
+    for name in ("starts", "log_clutter", "record"):
+        assert (getattr(one.columns, name)[0, :12] == getattr(other.columns, name)[0, :12]).all()
+    assert (one.ring == other.ring).all()
+
+
 def test_a_ring_says_the_best_of_the_arrivals_near(rng: np.random.Generator) -> None:
     store = _store(_arrivals(rng, 50, 10.0))
     columns = store.columns
