@@ -51,6 +51,8 @@ FOUND_M = 25.0
 FOUND_S = 0.12
 STEP_S = 0.2
 COLD_S = 4.0
+JUST_SPOKE_NS = NS_PER_S // 2
+HOLD_NS = 60 * NS_PER_S
 SEED = 20261124
 
 
@@ -145,7 +147,8 @@ def _detection(node: str, sequence: int, time_ns: int, snr_db: float) -> Detecti
 def measure(nodes: int, event_s: float, *, seed: int) -> Figures:
     """Feed a city to an engine as event time passes; return the figures."""
     city = make_city(nodes, event_s, seed=seed)
-    engine = FusionEngine(registry=Registry(city.sites), weather=WeatherTimeline.constant(Weather()))
+    weather = WeatherTimeline.constant(Weather())
+    engine = FusionEngine(registry=Registry(city.sites), weather=weather, assume_listening=False)
     step_ns, now_ns, place = ns_from_seconds(STEP_S), EPOCH_NS, 0
     told: list[Incident] = []
     cpu_s = longest_s = cold_cpu_s = cold_longest_s = 0.0
@@ -154,7 +157,10 @@ def measure(nodes: int, event_s: float, *, seed: int) -> Figures:
         started_s = time.process_time()
         now_ns += step_ns
         while place < len(city.detections) and city.detections[place][0] <= now_ns:
-            engine.add(city.detections[place][1])
+            detection = city.detections[place][1]
+            # As the server does with whatever a node sends.
+            engine.note_listening(detection.node, now_ns - JUST_SPOKE_NS, now_ns + HOLD_NS)
+            engine.add(detection)
             place += 1
         told += engine.advance_to(now_ns)
         took_s = time.process_time() - started_s

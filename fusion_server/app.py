@@ -53,6 +53,8 @@ __all__ = ["Engine", "ServerApp", "load_curve_keys"]
 
 _LOOP_MS = 20
 _REBUILD_NS = 120 * NS_PER_S
+_JUST_SPOKE_NS = NS_PER_S // 2
+"""A node that speaks was there this long before: no longer, so that the first impulses after a start are not rare."""
 _RETRACTED = IncidentState.RETRACTED.value
 _WHATEVER_THE_TIME = (Disposition.NO_SITE, Disposition.UNTIMED)
 _MOST_UNSAVED = 10_000
@@ -323,7 +325,7 @@ class ServerApp:
         """Tell fusion that nodes were there about an instant: silence is evidence only from who could have spoken."""
         hold_ns = round(self._config.server.silent_after_s * NS_PER_S)
         for node in nodes:
-            self._engine.note_listening(node, event_ns - hold_ns, event_ns + hold_ns)
+            self._engine.note_listening(node, event_ns - _JUST_SPOKE_NS, event_ns + hold_ns)
 
     def _fuse(self, fresh: Sequence[Detection]) -> None:
         unused: list[tuple[Detection, Disposition]] = []

@@ -30,6 +30,7 @@ __all__ = [
     "heard_or_not",
     "settle",
     "settle_best",
+    "shared_arrivals",
 ]
 
 FloatArray = NDArray[np.float64]
@@ -52,6 +53,8 @@ CLUTTER_SPREAD_DB = 30.0
 LEAST_STRENGTH_ODDS = -3.0
 _LOG_2PI = math.log(2.0 * math.pi)
 _MAX_STEPS = 30
+_ROUGH_FITS = 2
+"""The first fits of a seed only have to bring the next gate to the right place."""
 _MAX_STEP_M = 250.0
 
 
@@ -118,6 +121,7 @@ def fit(
     sigma_m: FloatArray,
     n: int,
     speed_error_sigma: float,
+    rough: bool,
     state: FloatArray,
 ) -> float:
     """Fit x, y, range offset b and relative speed error e to ranges, robustly; return the log volume of (x, y, b).
@@ -130,53 +134,35 @@ def fit(
     ----------
     sites_m : ndarray, shape (at least n, 2), float64
     range_m, sigma_m : ndarray, shape (at least n,), float64
+    rough : bool
+        Whether a few metres, under wide residuals, will do.
     state : ndarray, shape (4,), float64
         Start, and written: the fit.
     """
     prior = 1.0 / (speed_error_sigma * speed_error_sigma)
     normal, gradient, step, trial = np.empty((4, 4)), np.empty(4), np.empty(4), np.empty(4)
-    row = np.empty(4)
-    for stage in range(2):
-        scale, converged_m = (4.0, 1.0) if stage == 0 else (1.0, 0.1)
+    damped, trial_normal, trial_gradient = np.empty((4, 4)), np.empty((4, 4)), np.empty(4)
+    for stage in range(1 if rough else 2):
+        scale, converged_m = (4.0, 3.0 if rough else 1.0) if stage == 0 else (1.0, 0.1)
         damping = 1e-6
-        cost = _cost(sites_m, range_m, sigma_m, n, scale, prior, state)
+        cost = _expand(sites_m, range_m, sigma_m, n, scale, prior, state, normal, gradient)
         for _ in range(_MAX_STEPS):
-            normal[:] = 0.0
-            gradient[:] = 0.0
-            slowness = 1.0 / (1.0 + state[3])
-            for i in range(n):
-                dx, dy = state[0] - sites_m[i, 0], state[1] - sites_m[i, 1]
-                distance = math.sqrt(dx * dx + dy * dy)
-                residual = range_m[i] - state[2] - distance * slowness
-                sigma = sigma_m[i] * scale
-                z = residual / sigma
-                weight = (NU + 1.0) / (NU + z * z) / (sigma * sigma)
-                near = max(distance, 1e-9)
-                row[0], row[1], row[2], row[3] = (
-                    dx / near * slowness,
-                    dy / near * slowness,
-                    1.0,
-                    -distance * slowness * slowness,
-                )
-                for a in range(4):
-                    gradient[a] += weight * row[a] * residual
-                    for b in range(a + 1):
-                        normal[a, b] += weight * row[a] * row[b]
-            gradient[3] -= prior * state[3]
-            normal[3, 3] += prior
+            damped[:] = normal
             for a in range(4):
-                normal[a, a] += damping * normal[a, a] + 1e-12
-            if not factorise(normal, 4):
+                damped[a, a] += damping * normal[a, a] + 1e-12
+            if not factorise(damped, 4):
                 break
             step[:] = gradient
-            solve(normal, step, 4)
+            solve(damped, step, 4)
             length = math.sqrt(step[0] * step[0] + step[1] * step[1])
             shrink = min(1.0, _MAX_STEP_M / max(length, 1e-300))
             for a in range(4):
                 trial[a] = state[a] + shrink * step[a]
-            new = _cost(sites_m, range_m, sigma_m, n, scale, prior, trial)
+            new = _expand(sites_m, range_m, sigma_m, n, scale, prior, trial, trial_normal, trial_gradient)
             if new <= cost + 1e-12:
                 state[:] = trial
+                normal[:] = trial_normal
+                gradient[:] = trial_gradient
                 cost = new
                 damping *= 0.1
                 if length <= converged_m:
@@ -186,6 +172,7 @@ def fit(
                 if damping >= 1e6:
                     break
     normal[:] = 0.0
+    row = np.empty(4)
     slowness = 1.0 / (1.0 + state[3])
     for i in range(n):
         dx, dy = state[0] - sites_m[i, 0], state[1] - sites_m[i, 1]
@@ -208,19 +195,46 @@ def fit(
 
 
 @compiled
-def _cost(
-    sites_m: FloatArray, range_m: FloatArray, sigma_m: FloatArray, n: int, scale: float, prior: float, state: FloatArray
+def _expand(
+    sites_m: FloatArray,
+    range_m: FloatArray,
+    sigma_m: FloatArray,
+    n: int,
+    scale: float,
+    prior: float,
+    state: FloatArray,
+    normal: FloatArray,
+    gradient: FloatArray,
 ) -> float:
+    """Return the cost of a state; write the lower half of its weighted normal matrix, and the way down. See `fit`."""
     slowness = 1.0 / (1.0 + state[3])
     # A product of many terms needs one logarithm; each is at most a few thousand, so eight fit a float.
     product, total = 1.0, 0.0
+    xx = xy = yy = x1 = y1 = sum_1 = xe = ye = sum_e = ee = 0.0
+    down_x = down_y = down_1 = down_e = 0.0
     for i in range(n):
         dx, dy = state[0] - sites_m[i, 0], state[1] - sites_m[i, 1]
-        z = (range_m[i] - state[2] - math.sqrt(dx * dx + dy * dy) * slowness) / (sigma_m[i] * scale)
-        product *= 1.0 + z * z / NU
+        distance = math.sqrt(dx * dx + dy * dy)
+        residual = range_m[i] - state[2] - distance * slowness
+        inverse = 1.0 / (sigma_m[i] * scale)
+        z = residual * inverse
+        term = NU + z * z
+        weight = (NU + 1.0) / term * inverse * inverse
+        product *= term / NU
         if product > 1e200:
             total += math.log(product)
             product = 1.0
+        per_m = slowness / max(distance, 1e-9)
+        x, y, e = dx * per_m, dy * per_m, -distance * slowness * slowness
+        wx, wy, we, pull = weight * x, weight * y, weight * e, weight * residual
+        xx, xy, yy = xx + wx * x, xy + wx * y, yy + wy * y
+        x1, y1, sum_1 = x1 + wx, y1 + wy, sum_1 + weight
+        xe, ye, sum_e, ee = xe + wx * e, ye + wy * e, sum_e + we, ee + we * e
+        down_x, down_y, down_1, down_e = down_x + pull * x, down_y + pull * y, down_1 + pull, down_e + pull * e
+    normal[0, 0], normal[1, 0], normal[1, 1] = xx, xy, yy
+    normal[2, 0], normal[2, 1], normal[2, 2] = x1, y1, sum_1
+    normal[3, 0], normal[3, 1], normal[3, 2], normal[3, 3] = xe, ye, sum_e, ee + prior
+    gradient[0], gradient[1], gradient[2], gradient[3] = down_x, down_y, down_1, down_e - prior * state[3]
     return float(0.5 * (NU + 1.0) * (total + math.log(product)) + 0.5 * prior * state[3] * state[3])
 
 
@@ -404,7 +418,7 @@ def settle(
                     sigma_m[n] = columns.sigma_m[s, mine[k]]
                     n += 1
             state[0], state[1], state[2], state[3] = x_m, y_m, 0.0, 0.0
-            volume = fit(sites_m, range_m, sigma_m, n, model.speed_error_sigma, state)
+            volume = fit(sites_m, range_m, sigma_m, n, model.speed_error_sigma, stage < _ROUGH_FITS, state)
             offset_s = state[2] / sky.speed_mps
             x_m = state[0] + sky.wind_x_mps * offset_s
             y_m = state[1] + sky.wind_y_mps * offset_s
@@ -467,6 +481,22 @@ def settle_best(
             best = i
             at_least = results[i, 3]
     return best
+
+
+@compiled
+def shared_arrivals(
+    ground: Ground, results: FloatArray, chosen: NDArray[np.int32], nodes: IntArray, positions: IntArray
+) -> IntArray:
+    """Return how many of some arrivals each settled seed wants too; see `settle_best`. Shape (n_seeds,)."""
+    wanted = np.full(len(ground.sites_m), ABSENT, dtype=np.int64)
+    for k in range(len(nodes)):
+        wanted[nodes[k]] = positions[k]
+    count = np.zeros(len(results), dtype=np.int64)
+    for i in range(len(results)):
+        first, last = ground.around_first[int(results[i, 5])], ground.around_first[int(results[i, 5]) + 1]
+        for k in range(last - first):
+            count[i] += chosen[i, k] != ABSENT and chosen[i, k] == wanted[ground.around[first + k]]
+    return count
 
 
 @compiled

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion_server.associate.cells import N_RANGES
+from fusion_server.associate.judge import shared_arrivals
 from fusion_server.associate.rows import ABSENT
 from fusion_server.associate.search import Explained, Search
 from shotline.domain import ArrivalVerdict, LostHypothesis, Silence
@@ -147,18 +148,17 @@ def _silent(
 
 
 def _lost(search: Search, shot: Explained, names: tuple[str, ...]) -> tuple[LostHypothesis, ...]:
-    mine = set(zip(shot.nodes.tolist(), shot.positions.tolist(), strict=True))
     rivals: list[tuple[float, LostHypothesis]] = []
     for considered in search.considered:
-        for result, chosen in zip(considered.results, considered.chosen, strict=True):
-            if not result[4] or not math.isfinite(result[3]):
-                continue
+        shared = shared_arrivals(search.ground, considered.results, considered.chosen, shot.nodes, shot.positions)
+        stood = (considered.results[:, 4] > 0.0) & np.isfinite(considered.results[:, 3]) & (shared >= 2)
+        for result, chosen in zip(considered.results[stood], considered.chosen[stood], strict=True):
             home = int(result[5])
             around = search.ground.around[search.ground.around_first[home] : search.ground.around_first[home + 1]]
             there = np.flatnonzero(chosen[: len(around)] != ABSENT)
             its = set(zip(around[there].tolist(), chosen[there].tolist(), strict=True))
             x_m, y_m, origin_s, evidence = (float(value) for value in result[:4])
-            if len(its & mine) < 2 or any(_is(other, x_m, y_m, origin_s) for other in search.found):
+            if any(_is(other, x_m, y_m, origin_s) for other in search.found):
                 continue
             why = _why_lost(search, shot, x_m, y_m, origin_s, evidence, its, names)
             instant_ns = search.store.epoch_ns + ns_from_seconds(origin_s)

@@ -19,6 +19,7 @@ __all__ = [
     "BIN_S",
     "COARSE_GATE_S",
     "FEW",
+    "LEAST_KNOWN_S",
     "MANY",
     "MEMBER",
     "NEVER",
@@ -55,6 +56,8 @@ FEW = 3.0
 """So many arrivals in the time of a burst before a quiet, and it says little; see `_mark_starts`."""
 MANY = 10.0
 """So many may have come before a node began to listen."""
+LEAST_KNOWN_S = 0.3
+"""Others are counted at least this far about an arrival, however lately its node began to listen."""
 TOP_HZ = 1.0
 TOP_SHARE = 0.6
 
@@ -66,6 +69,8 @@ class Columns(NamedTuple):
     ----------
     used : ndarray, shape (n_nodes,), int64
         How much of each row is used.
+    listens_from_s : ndarray, shape (n_nodes,), float64
+        Since when each node has been listening.
     time_s, snr_db, sigma_m, odds, starts : ndarray, shape (n_nodes, capacity), float64
         ``odds``: weighted log odds of the node's classifier for a gunshot over the usual impulse. ``starts``: how sure
         it is, from 0 to 1, that nothing about as strong came just before, whose echo or next round this might be.
@@ -84,6 +89,7 @@ class Columns(NamedTuple):
     """
 
     used: IntArray
+    listens_from_s: FloatArray
     time_s: FloatArray
     snr_db: FloatArray
     sigma_m: FloatArray
@@ -219,16 +225,20 @@ def rank_share(rate_hz: float, all_hz: float, least_hz: float) -> float:
 def _crowd(columns: Columns, how: Weighing, n: int, i: int, low: int) -> float:
     """Return the log of the clutter rate (Hz) of an arrival over its `rank_share`; see `weigh`.
 
-    Members of the burst that is being weighed do not count. ``low`` is the first position inside the window.
+    Members of the burst that is being weighed do not count. ``low`` is the first position inside the window. Soon after
+    a node began to listen others are counted as far after an arrival only as the node has listened before it: an
+    average over a time that nobody knows would make every first impulse stand out.
     """
     time_s, snr_db, free, starts = columns.time_s[n], columns.snr_db[n], columns.free[n], columns.starts[n]
+    known_s = max(LEAST_KNOWN_S, time_s[i] - columns.listens_from_s[n])
+    window_s, burst_s = min(how.window_s, known_s), min(how.burst_s, known_s)
     wide, burst, starting = 0.0, 0.0, 0.0
     all_wide, all_burst, all_starting = 0, 0, 0.0
     for j in range(low, columns.used[n]):
         apart_s = time_s[j] - time_s[i]
-        if apart_s > how.window_s:
+        if apart_s > window_s:
             break
-        if j == i or free[j] == MEMBER:
+        if j == i or free[j] == MEMBER or apart_s < -window_s:
             continue
         beyond = (how.margin_db - (snr_db[j] - snr_db[i])) / how.softness_db
         as_strong = 1.0 / (1.0 + math.exp(min(30.0, max(-30.0, beyond))))
@@ -239,19 +249,19 @@ def _crowd(columns: Columns, how: Weighing, n: int, i: int, low: int) -> float:
             as_strong *= how.echo_share
         wide += as_strong
         all_wide += 1
-        if abs(apart_s) <= how.burst_s:
+        if abs(apart_s) <= burst_s:
             burst += as_strong
             all_burst += 1
-    rate_hz = max(wide / (2.0 * how.window_s), burst / (2.0 * how.burst_s), how.least_hz)
-    all_hz = max(all_wide / (2.0 * how.window_s), all_burst / (2.0 * how.burst_s))
+    rate_hz = max(wide / (2.0 * window_s), burst / (2.0 * burst_s), how.least_hz)
+    all_hz = max(all_wide / (2.0 * window_s), all_burst / (2.0 * burst_s))
     log_any = math.log(rate_hz / rank_share(rate_hz, all_hz, how.least_hz))
-    rate_hz = max(starting / (2.0 * how.window_s), how.least_hz)
-    log_start = math.log(rate_hz / rank_share(rate_hz, all_starting / (2.0 * how.window_s), how.least_hz))
+    rate_hz = max(starting / (2.0 * window_s), how.least_hz)
+    log_start = math.log(rate_hz / rank_share(rate_hz, all_starting / (2.0 * window_s), how.least_hz))
     return float(log_any + starts[i] * min(0.0, log_start - log_any))
 
 
 @compiled
-def _mark_starts(columns: Columns, how: Weighing, n: int, from_s: float, to_s: float, listens_from_s: float) -> None:
+def _mark_starts(columns: Columns, how: Weighing, n: int, from_s: float, to_s: float) -> None:
     """Say of a node's arrivals between two instants whether each begins something; see `Columns`.
 
     Where impulses never stop, a quiet is chance: the more came just before, however weak, the less it says. Of a node
@@ -267,15 +277,13 @@ def _mark_starts(columns: Columns, how: Weighing, n: int, from_s: float, to_s: f
             before += time_s[j] >= time_s[i] - how.burst_s
             j -= 1
         off = min(30.0, max(-30.0, snr_db[i] - how.quiet_below_db - loudest_db))
-        unknown = min(1.0, max(0.0, (listens_from_s - time_s[i]) / how.burst_s + 1.0))
+        unknown = min(1.0, max(0.0, (columns.listens_from_s[n] - time_s[i]) / how.burst_s + 1.0))
         columns.starts[n, i] = math.exp(-(before + MANY * unknown) / FEW) / (1.0 + math.exp(-off))
         i += 1
 
 
 @compiled
-def weigh(
-    columns: Columns, how: Weighing, touched_from: FloatArray, touched_to: FloatArray, listens_from_s: FloatArray
-) -> None:
+def weigh(columns: Columns, how: Weighing, touched_from: FloatArray, touched_to: FloatArray) -> None:
     """Work out afresh the clutter rate of every arrival that new ones at its node can have changed.
 
     The rate at which other impulses clearly stronger come to the node: an echo or a far door is seldom the strongest
@@ -289,8 +297,6 @@ def weigh(
     how : Weighing
     touched_from, touched_to : ndarray, shape (n_nodes,), float64
         Span of what is new at each node, seconds; from > to where nothing is.
-    listens_from_s : ndarray, shape (n_nodes,), float64
-        Since when each node has been listening.
     """
     for n in range(len(columns.used)):
         if touched_from[n] > touched_to[n]:
@@ -299,7 +305,7 @@ def weigh(
         time_s, snr_db = columns.time_s[n], columns.snr_db[n]
         # What is new may take a later one's beginning from it, and so change what that one's neighbours make of it.
         last_s = touched_to[n] + max(how.quiet_s, how.burst_s)
-        _mark_starts(columns, how, n, touched_from[n], last_s, listens_from_s[n])
+        _mark_starts(columns, how, n, touched_from[n], last_s)
         first = lower(time_s, count, touched_from[n] - how.window_s)
         low = first
         for i in range(first, count):

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from fusion_server.associate.cells import NOBODY, SEEDS_PER_ANCHOR, Ground, Model, Sky, first_of_each, gather, scan_all
-from fusion_server.associate.judge import choose, find_repeat, settle_best
+from fusion_server.associate.judge import choose, find_repeat, settle_best, shared_arrivals
 from fusion_server.associate.rows import (
     ABSENT,
     BIN_S,
@@ -189,7 +190,7 @@ class Search:
             self._take_repeats(shot, _SURE_ROUND)
         first = np.array([(x, y, t, math.inf) for x, y, t in again]).reshape(-1, 4)
         while True:
-            count = len(self.found)
+            n_found, n_echoes = len(self.found), len(self.echoes)
             seeds, anchor = self._seeds(nodes, positions)
             every, anchor = np.concatenate([first, seeds]), np.concatenate([np.full(len(first), NOBODY), anchor])
             order, stands_for = _distinct(every)
@@ -203,8 +204,10 @@ class Search:
                 of = np.unique(anchor[order[live]])
                 of = of[of != NOBODY]
                 self.columns.look[nodes[of], positions[of]] = 2
-            if len(self.found) == count:
+            if len(self.found) == n_found:
                 break
+            near = self._near(nodes, positions, [*self.found[n_found:], *self.echoes[n_echoes:]])
+            nodes, positions = nodes[near], positions[near]
         # An echo may have been taken before the shot that it is an echo of.
         everyone = (*self.concluded, *self.found)
         self.found = [shot for shot in self.found if not any(self._is_lesser_echo(shot, other) for other in everyone)]
@@ -212,6 +215,18 @@ class Search:
         for shot in self.found:
             look = self.columns.look[shot.nodes, shot.positions]
             self.columns.look[shot.nodes, shot.positions] = np.where(look == 2, 3, look)
+
+    def _near(self, nodes: IntArray, positions: IntArray, taken: Sequence[Explained]) -> NDArray[np.bool_]:
+        """Say which arrivals may lead elsewhere now that some shots are taken: those in hearing range of theirs."""
+        times_s, sites_m = self.columns.time_s[nodes, positions], self.ground.sites_m
+        reach_m = self.settings.reach_m
+        near = np.zeros(len(nodes), dtype=np.bool_)
+        for shot in taken:
+            its_s = self.columns.time_s[shot.nodes, shot.positions]
+            first_s, last_s = its_s.min() - reach_m / self.sky.speed_mps, its_s.max() + reach_m / self.sky.speed_mps
+            beside = (cdist(sites_m, sites_m[shot.nodes]) <= reach_m).any(axis=1)
+            near |= beside[nodes] & (first_s <= times_s) & (times_s <= last_s + ECHO_WITHIN_S)
+        return near
 
     def _seeds(self, nodes: IntArray, positions: IntArray) -> tuple[FloatArray, IntArray]:
         seeds, anchor = np.empty((len(nodes) * SEEDS_PER_ANCHOR, 4)), np.empty(len(nodes) * SEEDS_PER_ANCHOR, np.int64)
@@ -385,17 +400,18 @@ class Search:
         Rounds in quick succession line up for many places when different rounds are taken for one at different nodes;
         only from the true place does every round fit.
         """
-        mine = set(zip(best.nodes.tolist(), best.positions.tolist(), strict=True))
         rivals = [best]
-        hopeful = (tries.settled == 1) & (tries.results[:, 3] >= best.log_evidence - self.settings.burst_log_evidence)
-        for row in sorted(np.flatnonzero(hopeful).tolist(), key=lambda number: -float(tries.results[number, 3])):
+        evidence = tries.results[:, 3]
+        hopeful = (tries.settled == 1) & (evidence >= best.log_evidence - self.settings.burst_log_evidence)
+        hopeful &= shared_arrivals(self.ground, tries.results, tries.chosen, best.nodes, best.positions) >= 2
+        rows = np.flatnonzero(hopeful)
+        for row in rows[np.argsort(-evidence[rows], kind="stable")].tolist():
             if len(rivals) > _MOST_RIVALS:
                 break
             shot = self._explained(tries.results[row], tries.chosen[row])
             if shot is None or any(_is_split(shot, other) for other in rivals):
                 continue
-            its = zip(shot.nodes.tolist(), shot.positions.tolist(), strict=True)
-            if sum(place in mine for place in its) >= 2 and self._is_free(shot):
+            if self._is_free(shot):
                 rivals.append(shot)
         if len(rivals) == 1:
             return best

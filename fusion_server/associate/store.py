@@ -119,7 +119,8 @@ class Store:
             touched_from,
             touched_to,
         )
-        weigh(self.columns, self.how, touched_from, touched_to, listens_from_s)
+        self.columns.listens_from_s[:] = listens_from_s
+        weigh(self.columns, self.how, touched_from, touched_to)
         self.draw(touched_from, touched_to, margin_s=settings.clutter_window_s + settings.clutter_burst_s)
         return len(fresh)
 
@@ -159,8 +160,8 @@ class Store:
         while self._capacity < most:
             self._capacity *= 2
         wider = _empty(self._n_nodes, self._capacity)
-        wider.used[:] = self.columns.used
-        for name in Columns._fields[1:]:
+        wider.used[:], wider.listens_from_s[:] = self.columns.used, self.columns.listens_from_s
+        for name in Columns._fields[2:]:
             old = getattr(self.columns, name)
             getattr(wider, name)[:, : old.shape[1]] = old
         self.columns = wider
@@ -208,6 +209,7 @@ def _empty(n_nodes: int, capacity: int) -> Columns:
     flags = np.zeros((3, *shape), dtype=np.uint8)
     return Columns(
         used=np.zeros(n_nodes, dtype=np.int64),
+        listens_from_s=np.full(n_nodes, -np.inf),
         time_s=floats[0],
         snr_db=floats[1],
         sigma_m=floats[2],

@@ -8,9 +8,20 @@ import twins
 
 from fusion_server.associate import AssociateSettings
 from fusion_server.associate.cells import NOBODY, first_of_each, nearest_sites, pick_cells
-from fusion_server.associate.geometry import STEP_M, audibility
-from fusion_server.associate.judge import NU, fit
-from fusion_server.associate.rows import BIN_S, COARSE_GATE_S, FEW, NEVER, TOP_HZ, TOP_SHARE, draw
+from fusion_server.associate.geometry import STEP_M, audibility, lay_out
+from fusion_server.associate.judge import NU, fit, shared_arrivals
+from fusion_server.associate.rows import (
+    ABSENT,
+    BIN_S,
+    COARSE_GATE_S,
+    FEW,
+    LEAST_KNOWN_S,
+    MANY,
+    NEVER,
+    TOP_HZ,
+    TOP_SHARE,
+    draw,
+)
 from fusion_server.associate.store import ECHO_S, Store
 from shotline.domain import Arrival, DetectionId, Site
 from shotline.units import NS_PER_S, ns_from_seconds
@@ -46,9 +57,11 @@ def _store(arrivals: list[Arrival], *batches: int, listens_from_s: float = -1e9)
     return store
 
 
-def test_clutter_is_what_its_docstring_says(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("listens_after_s", [-1e6, 0.0, 4.0])
+def test_clutter_is_what_its_docstring_says(rng: np.random.Generator, listens_after_s: float) -> None:
     arrivals = _arrivals(rng, 60, 10.0)
-    store = _store(arrivals)
+    listens_from_s = (EPOCH_NS - _store(arrivals).epoch_ns) / NS_PER_S + listens_after_s
+    store = _store(arrivals, listens_from_s=listens_from_s)
     ordered = sorted(arrivals, key=lambda item: item.time_ns)
     wanted = twins.log_clutter(
         [twins.Heard((item.time_ns - store.epoch_ns) / NS_PER_S, item.snr_db) for item in ordered],
@@ -64,6 +77,9 @@ def test_clutter_is_what_its_docstring_says(rng: np.random.Generator) -> None:
         few=FEW,
         top_hz=TOP_HZ,
         top_share=TOP_SHARE,
+        listens_from_s=listens_from_s,
+        many=MANY,
+        least_known_s=LEAST_KNOWN_S,
     )
     assert store.columns.log_clutter[0, : len(arrivals)] == pytest.approx(wanted, abs=1e-12)
 
@@ -75,6 +91,21 @@ def test_a_first_arrival_breaks_a_quiet_only_where_the_node_listened_before() ->
     assert _store(arrivals, listens_from_s=at_s - 2.0).columns.starts[0, 0] > 0.99
     assert _store(arrivals, listens_from_s=at_s).columns.starts[0, 0] < 0.05
     assert _store(arrivals, listens_from_s=np.inf).columns.starts[0, 0] < 0.05
+
+
+def test_the_first_impulses_of_a_busy_node_are_not_rare_because_nothing_is_known_before_them() -> None:
+    # Ten a second for half a second, all alike: as common as they will turn out to be.
+    site = Site("a", 0.0, 0.0)
+    arrivals = [
+        Arrival(DetectionId("a", 1, number), site, EPOCH_NS + number * NS_PER_S // 10, snr_db=20.0)
+        for number in range(60)
+    ]
+    first_s = float(_store(arrivals).columns.time_s[0, 0])
+    early, later = _store(arrivals[:6], listens_from_s=first_s), _store(arrivals, listens_from_s=first_s)
+    early_hz, later_hz = early.columns.log_clutter[0, 3], later.columns.log_clutter[0, 30]
+    assert early_hz > later_hz - 1.0
+    # Where it is known that nothing came before, they are rarer.
+    assert _store(arrivals[:6]).columns.log_clutter[0, 3] < early_hz - 0.5
 
 
 def test_rows_do_not_depend_on_the_order_of_arrival(rng: np.random.Generator) -> None:
@@ -136,17 +167,37 @@ def test_a_place_is_fitted_as_scipy_fits_it(rng: np.random.Generator) -> None:
         range_m[0] += 25.0
         sigma_m = np.full(9, 3.0)
         state = truth + np.array([5.0, -5.0, 3.0, 0.0])
-        fit(sites_m, range_m, sigma_m, 9, 0.004, state)
+        fit(sites_m, range_m, sigma_m, 9, 0.004, False, state)
         wanted = twins.fit_place(sites_m, range_m, sigma_m, nu=NU, speed_error_sigma=0.004, start=truth)
         # Reweighting converges linearly beside an outlier: after a last step of a decimetre a few may be left.
         assert state[:2] == pytest.approx(wanted[:2], abs=0.5)
+
+
+def test_a_rough_fit_brings_the_gate_to_the_place(rng: np.random.Generator) -> None:
+    for _ in range(20):
+        sites_m = rng.uniform(-500.0, 500.0, (12, 2))
+        truth = np.array([*rng.uniform(-300.0, 300.0, 2), rng.uniform(-20.0, 20.0), 0.0])
+        range_m = truth[2] + np.hypot(*(sites_m - truth[:2]).T) + rng.normal(0.0, 3.0, 12)
+        rough, fine = truth + np.array([40.0, -40.0, 10.0, 0.0]), truth.copy()
+        fit(sites_m, range_m, np.full(12, 3.0), 12, 0.004, True, rough)
+        fit(sites_m, range_m, np.full(12, 3.0), 12, 0.004, False, fine)
+        assert np.hypot(*(rough - fine)[:2]) < 5.0
+
+
+def test_arrivals_wanted_by_two_hypotheses_are_counted() -> None:
+    ground = lay_out([Site(name, 300.0 * number, 0.0) for number, name in enumerate("abcd")], SETTINGS)
+    results = np.zeros((2, 6))
+    results[1, 5] = 3.0
+    chosen = np.array([[0, 2, ABSENT, 1], [0, 2, 5, ABSENT]], dtype=np.int32)
+    shared = shared_arrivals(ground, results, chosen, np.array([0, 1, 3]), np.array([0, 2, 1]))
+    assert shared.tolist() == [3, 2]
 
 
 def test_noise_free_ranges_give_the_place(rng: np.random.Generator) -> None:
     sites_m = rng.uniform(-500.0, 500.0, (6, 2))
     truth = np.array([40.0, -70.0, 12.0, 0.0])
     state = truth + np.array([8.0, 8.0, -4.0, 0.0])
-    fit(sites_m, truth[2] + np.hypot(*(sites_m - truth[:2]).T), np.full(6, 3.0), 6, 0.004, state)
+    fit(sites_m, truth[2] + np.hypot(*(sites_m - truth[:2]).T), np.full(6, 3.0), 6, 0.004, False, state)
     # Quadratic convergence: a last step under a decimetre leaves far less than a millimetre.
     assert state[:2] == pytest.approx(truth[:2], abs=1e-3)
 

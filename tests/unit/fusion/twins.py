@@ -33,6 +33,9 @@ def log_clutter(
     few: float,
     top_hz: float,
     top_share: float,
+    listens_from_s: float,
+    many: float,
+    least_known_s: float,
 ) -> list[float]:
     """Return the log clutter of each arrival of a node, from the words of its docstring."""
 
@@ -47,12 +50,15 @@ def log_clutter(
         before_db = [item.snr_db for item in mine if 0.0 < one.time_s - item.time_s <= quiet_s]
         off = min(30.0, max(-30.0, one.snr_db - below_db - max(before_db, default=-math.inf)))
         before = sum(0.0 < one.time_s - item.time_s <= burst_s for item in mine)
-        starts.append(math.exp(-before / few) / (1.0 + math.exp(-off)))
+        deaf = min(1.0, max(0.0, (listens_from_s - (one.time_s - burst_s)) / burst_s))
+        starts.append(math.exp(-(before + many * deaf) / few) / (1.0 + math.exp(-off)))
     result = []
     for one, start in zip(mine, starts, strict=True):
         rates, counts = [least_hz], [0.0]
         starting, all_starting = 0.0, 0.0
-        for reach_s in (window_s, burst_s):
+        known_s = max(least_known_s, one.time_s - listens_from_s)
+        wide_s = min(window_s, known_s)
+        for reach_s in (wide_s, min(burst_s, known_s)):
             weight, count = 0.0, 0
             for other, its_start in zip(mine, starts, strict=True):
                 after_s = other.time_s - one.time_s
@@ -61,13 +67,13 @@ def log_clutter(
                 share = 1.0 / (1.0 + math.exp((margin_db - (other.snr_db - one.snr_db)) / softness_db))
                 weight += share * (echo_share if 0.0 < after_s <= echo_s else 1.0)
                 count += 1
-                if reach_s == window_s:
+                if reach_s == wide_s and len(rates) == 1:
                     starting += share * its_start
                     all_starting += its_start
             rates.append(weight / (2.0 * reach_s))
             counts.append(count / (2.0 * reach_s))
         log_any = log_over_share(max(rates), max(counts))
-        log_start = log_over_share(max(starting / (2.0 * window_s), least_hz), all_starting / (2.0 * window_s))
+        log_start = log_over_share(max(starting / (2.0 * wide_s), least_hz), all_starting / (2.0 * wide_s))
         result.append(log_any + start * min(0.0, log_start - log_any))
     return result
 
