@@ -73,7 +73,7 @@ bench: setup ## every benchmark, in full, into benchmarks/results; needs ../shar
 	$(RUN) python benchmarks/simulator_checks.py
 	$(RUN) python benchmarks/simulator_speed.py
 	$(RUN) python benchmarks/realism.py
-	$(RUN) python benchmarks/coverage.py
+	$(RUN) python benchmarks/ellipse_coverage.py
 	$(RUN) python benchmarks/peers.py
 	$(RUN) python benchmarks/readme_figures.py
 

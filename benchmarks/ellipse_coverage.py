@@ -1,6 +1,6 @@
 """How often the locator's ellipses and regions hold the place of a simulated shot, for each family of shipped scenes.
 
-    python benchmarks/coverage.py [--shots 1000] [--jobs 2] [--families suburb open-field] [--quick] [--cache DIR] ...
+    python benchmarks/ellipse_coverage.py [--shots 1000] [--jobs 2] [--families suburb open-field] [--quick] ...
 
 Each family keeps the air, ground, town, nodes and faults of its shipped scene; its own events are replaced by shots of
 pistols and rifles at random places, 8 s apart so that none hides another. A family is many *worlds*: each has a seed of
@@ -649,7 +649,8 @@ def text_of(document: dict[str, Any]) -> str:
     )
     return f"""# Coverage of ellipses and regions over simulated shots
 
-Commit {commit}. Made by `python benchmarks/coverage.py --shots {document["shots"]}` in {document["minutes"]:.0f} min by
+Commit {commit}. Made by `python benchmarks/ellipse_coverage.py --shots {document["shots"]}`
+in {document["minutes"]:.0f} min by
 {processes}. Arrivals rightly associated, exact truth; reflections of order
 {document["reflection_order"]} at most. A world has {document["world_shots"]} shots at the most, and its own town,
 survey, clocks and reported weather; it learned its path sigma from its first {LEARN_SHOTS}, which are not counted, and
