@@ -24,7 +24,10 @@ $(STAMP): pyproject.toml
 		"Debian and Ubuntu: apt-get install python3-venv, then make setup again"; exit 1; }
 	@$(PORTAUDIO)
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --editable '.[node,server,dev]'
+	@# Just this torch is built for the CPU on every index; torchaudio asks for another one, and works beside it.
+	$(VENV)/bin/pip install --quiet torch==2.13.0
+	$(VENV)/bin/pip install --quiet --no-deps torchaudio==2.11.0
+	$(VENV)/bin/pip install --quiet --editable '.[node,server,train,dev]'
 	@echo "compiling the hot loops, once: half a minute or so"
 	$(VENV)/bin/python -m fusion_server.warm
 	@touch $@

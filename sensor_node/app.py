@@ -8,16 +8,16 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
 from sensor_node.audiofile import AudioInfo, boot_for_file, inspect_audio, read_blocks
-from sensor_node.classifier import Classifier, ImpulseRules
 from sensor_node.config import NodeConfig
 from sensor_node.detector import DetectorSettings, NodeIdentity, NodePipeline
+from sensor_node.network import DEFAULT_CLASSIFIER, gunshot_threshold, make_classifier
 from sensor_node.publisher import Publisher, PublisherSettings
 from sensor_node.sampleclock import FixedRateClock
 from sensor_node.spool import MemorySpool, Spool, SpoolCounts, SqliteSpool
@@ -77,12 +77,18 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeProfile:
-    """What all files of a node have in common; see `NodePipeline`."""
+    """What all files of a node have in common; see `NodePipeline`.
+
+    ``model`` is what `make_classifier` takes; with ``report_per_hour`` only what it takes for a gunshot is reported, at
+    so many false alarms an hour.
+    """
 
     node: str
     calibration_id: str | None = None
     full_scale_db_spl: float | None = None
     settings: DetectorSettings = field(default_factory=DetectorSettings)
+    model: str = DEFAULT_CLASSIFIER
+    report_per_hour: float | None = None
 
 
 @dataclass(slots=True)
@@ -117,7 +123,11 @@ class NodeApp:
 
     def __init__(self, profile: NodeProfile, sources: Sequence[FileSource]) -> None:
         self._profile = profile
-        self._classifier: Classifier = ImpulseRules()
+        self._classifier = make_classifier(profile.model)
+        self._settings = profile.settings.wide_enough_for(self._classifier.frame)
+        if profile.report_per_hour is not None:
+            threshold = gunshot_threshold(self._classifier, profile.report_per_hour)
+            self._settings = replace(self._settings, gunshot_above=threshold)
         self._sources = [(source, _inspect(source)) for source in sources]
         _require_order(self._sources)
         self._pipeline: NodePipeline | None = None
@@ -184,7 +194,7 @@ class NodeApp:
             sample_rate_hz=info.sample_rate_hz,
             clock=clock,
             classifier=self._classifier,
-            settings=self._profile.settings,
+            settings=self._settings,
             full_scale_db_spl=self._profile.full_scale_db_spl,
         )
         self._pipeline, self._boot = pipeline, self._boot_of(source)
@@ -245,6 +255,8 @@ def profile_from_config(config: NodeConfig) -> NodeProfile:
             onsets=OnsetSettings(threshold_db=detector.threshold_db, high_pass_hz=detector.high_pass_hz),
             min_snr_db=detector.min_snr_db,
         ),
+        model=detector.model,
+        report_per_hour=detector.report_per_hour,
     )
 
 

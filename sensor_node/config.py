@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from sensor_node.network import DEFAULT_CLASSIFIER
 from shotline.config import ENDPOINT_PATTERN, ConfigModel, UtcText, line_of, load_config
 from shotline.domain import NODE_ID_PATTERN, ClockState
 from shotline.errors import ConfigError, Problem
@@ -58,6 +59,18 @@ class DetectorSection(ConfigModel):
         description="peak over noise floor, dB; noise alone reaches 11",
         ge=0.0,
         le=80.0,
+    )
+    model: str = Field(
+        default=DEFAULT_CLASSIFIER,
+        title="classifier",
+        description="impulse-rules-1, a shipped network (`shotline models list`), or an ONNX file with its twin",
+        min_length=1,
+    )
+    report_per_hour: float | None = Field(
+        default=None,
+        title="gunshots only",
+        description="report only gunshots, at so many false alarms an hour; absent = every impulse with probabilities",
+        gt=0.0,
     )
     high_pass_hz: float = Field(default=250.0, title="high pass", description="Hz; wind is below", ge=50.0, le=1000.0)
 
@@ -132,7 +145,11 @@ def load_node_config(path: Path) -> NodeConfig:
     sources = tuple(source.model_copy(update={"file": str(path.parent / source.file)}) for source in config.sources)
     spool = config.node.spool
     node = config.node.model_copy(update={"spool": None if spool is None else str(path.parent / spool)})
-    return config.model_copy(update={"node": node, "sources": sources})
+    model = config.detector.model
+    if model.endswith(".onnx"):
+        model = str(path.parent / model)
+    detector = config.detector.model_copy(update={"model": model})
+    return config.model_copy(update={"node": node, "sources": sources, "detector": detector})
 
 
 def _cross_problems(config: NodeConfig, path: Path) -> list[Problem]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from sensor_node.classifier import Classifier, ImpulseFrame
+from sensor_node.classifier import Classifier, FrameDefinition, ImpulseFrame
 from sensor_node.framing import AudioBlock, Framer
 from sensor_node.sampleclock import SampleClock
+from shotline.domain import ImpulseKind
 from shotline.errors import InputError
 from shotline.features import ImpulseFeatures, impulse_features
 from shotline.messages import Detection, LevelReference
@@ -17,6 +18,7 @@ from shotline.units import NS_PER_S, amplitude_from_db, db_from_amplitude
 __all__ = ["DetectorSettings", "NodeIdentity", "NodePipeline", "PipelineCounters"]
 
 _BASIS_POINTS = 10_000
+_GUNSHOT = list(ImpulseKind).index(ImpulseKind.GUNSHOT)
 _LEAST_PICK_SIGMA_SAMPLES = 0.1
 _EDGE_SHARE = 0.1
 _CLIPPED_SIGMA_FACTOR = 2.0
@@ -51,10 +53,22 @@ class DetectorSettings:
     onsets : OnsetSettings
     min_snr_db : float
         An onset whose peak is less above the noise floor is counted as rejected and not reported.
+    gunshot_above : float | None
+        So is one whose probability of a gunshot is not above this; None: all are reported, with their probabilities.
     """
 
     onsets: OnsetSettings = field(default_factory=OnsetSettings)
     min_snr_db: float = 14.0
+    gunshot_above: float | None = None
+
+    def wide_enough_for(self, frame: FrameDefinition) -> DetectorSettings:
+        """Return the same, with as much sound kept around an onset as a classifier wants."""
+        onsets = replace(
+            self.onsets,
+            frame_before_s=max(self.onsets.frame_before_s, frame.before_s),
+            frame_after_s=max(self.onsets.frame_after_s, frame.after_s),
+        )
+        return replace(self, onsets=onsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,7 @@ class PipelineCounters:
     samples, gaps, gap_samples : int
         Samples heard, gaps, samples missing in them.
     onsets, rejected : int
-        Onsets found; those of them too close to the noise to be reported.
+        Onsets found; those of them too close to the noise, or too unlike a gunshot, to be reported.
     """
 
     samples: int
@@ -181,11 +195,16 @@ class NodePipeline:
             if features.snr_db < self._settings.min_snr_db:
                 self._rejected += 1
                 continue
-            detections.append(self._detection(onset, features))
+            probabilities = self._probabilities(onset, features)
+            least = self._settings.gunshot_above
+            if least is not None and probabilities[_GUNSHOT] <= least:
+                self._rejected += 1
+                continue
+            detections.append(self._detection(onset, features, probabilities))
             self._next_sequence += 1
         return detections
 
-    def _detection(self, onset: Onset, features: ImpulseFeatures) -> Detection:
+    def _detection(self, onset: Onset, features: ImpulseFeatures, probabilities: tuple[float, ...]) -> Detection:
         reading = self._clock.utc_at(onset.sample)
         sigma_ns = math.hypot(reading.sigma_ns, _pick_sigma_s(features, self._rate) * NS_PER_S)
         calibrated = self._full_scale_db_spl is not None
@@ -196,7 +215,7 @@ class NodePipeline:
             arrival_time_ns=reading.time_ns,
             arrival_sigma_ns=round(sigma_ns),
             clock_state=reading.state,
-            probabilities_bp=_basis_points(self._probabilities(onset, features)),
+            probabilities_bp=_basis_points(probabilities),
             peak_level_db=db_from_amplitude(features.peak) + (self._full_scale_db_spl or 0.0),
             level_reference=LevelReference.DB_SPL if calibrated else LevelReference.DBFS,
             snr_db=features.snr_db,

@@ -1,16 +1,19 @@
-"""What an impulse looks like: figures of the sound around one onset. Pure numbers, no decisions."""
+"""What an impulse looks like: figures of the sound around one onset, and its log-mel picture. No decisions."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shotline.errors import InputError
 from shotline.onsets import Onset
 from shotline.units import db_from_amplitude
 
-__all__ = ["ImpulseFeatures", "impulse_features"]
+__all__ = ["ImpulseFeatures", "MelDefinition", "impulse_features", "log_mel", "mel_weights"]
 
 _PEAK_SEARCH_S = 0.050
 _LEAD_S = 0.003
@@ -137,3 +140,129 @@ def _spectrum(near: NDArray[np.float64], sample_rate_hz: int) -> tuple[float, fl
     if total <= 0.0:
         return 0.0, 0.0
     return float((frequency_hz * power).sum()) / total, float(power[frequency_hz < _LOW_BAND_HZ].sum()) / total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MelDefinition:
+    """The picture that a network looks at: short-time power in mel bands, in decibels below its highest value.
+
+    Times are seconds and frequencies hertz, so sound of any rate gives the same picture, without resampling.
+
+    Parameters
+    ----------
+    before_s, after_s : float
+        Sound before and after the onset.
+    window_s, hop_s : float
+        Hann window of the transform, and its step.
+    bands : int
+    low_hz, high_hz : float
+        Edges of the lowest and the highest band. Sound must have at least twice ``high_hz`` samples a second.
+    range_db : float
+        What is so far below the highest value, or further, is 0 in the picture; the highest value is 1.
+    """
+
+    before_s: float = 0.1
+    after_s: float = 0.5
+    window_s: float = 0.032
+    hop_s: float = 0.008
+    bands: int = 40
+    low_hz: float = 60.0
+    high_hz: float = 3_600.0
+    range_db: float = 60.0
+
+    @property
+    def columns(self) -> int:
+        """Windows that lie wholly inside the sound, where their length and step are whole numbers of samples."""
+        return 1 + math.floor((self.before_s + self.after_s - self.window_s) / self.hop_s + 1e-6)
+
+
+def mel_weights(definition: MelDefinition, sample_rate_hz: int) -> NDArray[np.float64]:
+    """Return the weights of the power spectrum in each band, shape (bands, window // 2 + 1).
+
+    Triangles on the mel scale 2595 log10(1 + f / 700) [OShaughnessy1987], each of unit area in hertz.
+    """
+    low_mel, high_mel = (2595.0 * math.log10(1.0 + f / 700.0) for f in (definition.low_hz, definition.high_hz))
+    mel = np.linspace(low_mel, high_mel, definition.bands + 2)
+    edge_hz = 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    window = round(definition.window_s * sample_rate_hz)
+    frequency_hz = np.fft.rfftfreq(window, 1.0 / sample_rate_hz)
+    low, middle, high = edge_hz[:-2, None], edge_hz[1:-1, None], edge_hz[2:, None]
+    triangles = np.minimum((frequency_hz - low) / (middle - low), (high - frequency_hz) / (high - middle))
+    weights: NDArray[np.float64] = np.maximum(triangles, 0.0) * 2.0 / (high - low)
+    return weights
+
+
+def log_mel(
+    samples: NDArray[np.float32] | NDArray[np.float64],
+    *,
+    onset_index: int,
+    sample_rate_hz: int,
+    definition: MelDefinition,
+) -> NDArray[np.float32]:
+    """Return the picture of the sound around an onset.
+
+    Where the sound begins or ends inside the frame, columns that are not wholly known are as quiet as the quietest
+    known one, band by band: what was not heard is taken for background.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n_samples,), float
+    onset_index : int
+        Of the onset in it.
+    sample_rate_hz : int
+    definition : MelDefinition
+
+    Returns
+    -------
+    ndarray, shape (bands, columns), float32
+        0 to 1. All 0 for silence.
+
+    Raises
+    ------
+    InputError
+        The rate is too low, the sound is not one channel of finite numbers, or shorter than one window.
+    """
+    if sample_rate_hz < 2.0 * definition.high_hz:
+        raise InputError(
+            f"sample rate {sample_rate_hz} Hz, expected at least {2.0 * definition.high_hz:g}: "
+            f"the picture reaches to {definition.high_hz:g} Hz",
+            field="sample_rate_hz",
+        )
+    if samples.ndim != 1:
+        raise InputError(f"sound of shape {samples.shape}, expected one channel; choose a channel", field="samples")
+    if not np.isfinite(samples).all():
+        raise InputError("sound holds a sample that is not a finite number; its source is broken", field="samples")
+    window, hop = round(definition.window_s * sample_rate_hz), round(definition.hop_s * sample_rate_hz)
+    first = onset_index - round(definition.before_s * sample_rate_hz) + hop * np.arange(definition.columns)
+    known = (first >= 0) & (first + window <= len(samples))
+    if not known.any():
+        raise InputError(
+            f"{len(samples)} samples at {sample_rate_hz} Hz with the onset at {onset_index}, "
+            f"expected at least one window of {window} inside the frame",
+            field="samples",
+        )
+    hann, weights, bins = _window_and_weights(definition, sample_rate_hz)
+    pieces = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), window)[first[known]] * hann
+    power = np.square(np.abs(np.fft.rfft(pieces)[:, :bins])) @ weights
+    picture = np.empty((definition.bands, definition.columns))
+    picture[:, known] = power.T
+    picture[:, ~known] = power.min(axis=0)[:, None]
+    highest = float(picture.max())
+    if highest <= 0.0:
+        return np.zeros(picture.shape, dtype=np.float32)
+    floor = highest * 10.0 ** (-definition.range_db / 10.0)
+    level_db = 10.0 * np.log10(np.maximum(picture, floor) / highest)
+    result: NDArray[np.float32] = (1.0 + level_db / definition.range_db).astype(np.float32)
+    return result
+
+
+@lru_cache(maxsize=8)
+def _window_and_weights(
+    definition: MelDefinition, sample_rate_hz: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Return the window, the weights transposed, and how many bins of the spectrum have any."""
+    weights = mel_weights(definition, sample_rate_hz)
+    bins = int(np.flatnonzero(weights.any(axis=0))[-1]) + 1
+    window = round(definition.window_s * sample_rate_hz)
+    hann = 0.5 - 0.5 * np.cos(2.0 * math.pi * np.arange(window) / window)
+    return hann, np.ascontiguousarray(weights[:, :bins].T), bins

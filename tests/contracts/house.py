@@ -14,6 +14,7 @@ FOLDERS = {
     "shotline": ROOT / "shotline",
     "sensor_node": ROOT / "sensor_node",
     "fusion_server": ROOT / "fusion_server",
+    "shotline_models": ROOT / "models" / "shotline_models",
     "shotline_recordings": ROOT / "recordings" / "shotline_recordings",
     "shotline_replay": ROOT / "recordings" / "shotline_replay",
 }

@@ -27,6 +27,8 @@ NOT_ON_A_BOARD = (
     "pyproj",
 )
 
+ON_A_BOARD = ("shotline_models.registry", "shotline_models.runtime", "shotline_models.twin")
+"""What of the classifier a node runs."""
 WATCH = """
 import sys
 names = {names}
@@ -88,12 +90,14 @@ def test_what_a_board_imports_it_asks_for() -> None:
     names = {"zmq": "pyzmq"}
     wanted = {_name(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["node"]}
     used = set()
-    for _, file in modules("shotline", "sensor_node"):
+    run_there = [file for name, file in modules("shotline_models") if name in ON_A_BOARD]
+    assert len(run_there) == len(ON_A_BOARD)
+    for file in [*(file for _, file in modules("shotline", "sensor_node")), *run_there]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             found = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             found += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             used |= {name.partition(".")[0] for name in found}
-    ours = {"shotline", "sensor_node"}
+    ours = {"shotline", "sensor_node", "shotline_models"}
     # Degrees are the server's: a node sends no position.
     foreign = used - set(sys.stdlib_module_names) - ours - {"pyproj"}
     assert {names.get(name, name) for name in foreign} <= wanted
