@@ -12,6 +12,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from shotline.features import MelDefinition
+    from shotline_models.architecture import ImpulseNet
     from shotline_models.dataset import Corpus
     from shotline_models.evaluate import Evaluation
 
@@ -181,6 +182,9 @@ def train(
     pittsburgh: Annotated[Path | None, typer.Option("--pittsburgh", help="Live fire with surveyed truth.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the network, its twin, curves and report.")],
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
+    keep_folds: Annotated[
+        bool, typer.Option("--keep-folds", help="Write each fold's network too, to replay what it never learned from.")
+    ] = False,
 ) -> None:
     """Train a network by a plan: first a fold at a time, to judge and calibrate it, then on everything.
 
@@ -216,8 +220,13 @@ def train(
             f"held back {epoch.stopping_loss:.3f}"
         )
 
+    nets: dict[int, ImpulseNet] = {}
     logits = crossval.held_out_logits(
-        frames, plan, device=where, progress=lambda fold, epoch: show(f"fold {fold + 1} of {plan.folds}", epoch)
+        frames,
+        plan,
+        device=where,
+        progress=lambda fold, epoch: show(f"fold {fold + 1} of {plan.folds}", epoch),
+        keep=nets.__setitem__,
     )
     temperature, of_others = crossval.temperatures(logits, frames.kind, crossval.folds_of(frames, plan))
     found = judge(corpus, crossval.calibrated(logits, of_others), model_id=plan.name)
@@ -235,6 +244,18 @@ def train(
         thresholds=thresholds,
         data=training_data([frames.examples[row] for row in np.flatnonzero(learned).tolist()]),
     )
+    if keep_folds:
+        folds = crossval.folds_of(frames, plan)
+        for fold, net in nets.items():
+            mine = np.flatnonzero(learned & (folds != fold)).tolist()
+            export(
+                net,
+                plan.model_copy(update={"name": f"{plan.name}-fold-{fold + 1}"}),
+                out / "folds",
+                temperature=temperature,
+                thresholds=thresholds,
+                data=training_data([frames.examples[row] for row in mine]),
+            )
     write_curves(out, runs)
     write_report(found, out / "report", corpus=corpus, title=f"{plan.name}, held out fold by fold")
     (out / "held-out.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
@@ -269,11 +290,10 @@ def _say(found: Evaluation) -> None:
         f"calibration error {found.gunshot_calibration.error or 0.0:.3f}",
         soft_wrap=True,
     )
-    table = Table("false alarms of a node", "threshold", "shown", "source or distance", "recall", "95 %")
     for point in found.operating_points:
         alarm = point.alarm
-        name = f"{alarm.asked_per_hour:.3g} an hour"
         shown = f"{alarm.alarms} in {alarm.hours:.2f} h" + ("" if alarm.resolved else ", too little to tell")
+        console.print(f"at {alarm.asked_per_hour:.3g} false alarms an hour (above {alarm.threshold:.4f}; {shown}):")
         rows = [("all", point.recall)]
         rows += [(item.name, item.share) for item in point.recall_by_source]
         for item in point.recall_by_distance:
@@ -281,13 +301,7 @@ def _say(found: Evaluation) -> None:
             rows.append((f"{item.low or 0.0:g} {until} m", item.share))
         for what, share in rows:
             if share.share is not None:
-                table.add_row(
-                    name,
-                    f"{alarm.threshold:.4f}",
-                    shown,
-                    what,
-                    f"{100 * share.share:.1f} % of {share.of}",
-                    f"{100 * share.low95:.0f} to {100 * share.high95:.0f} %",
+                console.print(
+                    f"  {what:18} {100 * share.share:5.1f} % of {share.of:5} "
+                    f"({100 * share.low95:.0f} to {100 * share.high95:.0f} %)"
                 )
-            name, shown = "", ""
-    console.print(table)

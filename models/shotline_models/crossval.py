@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from shotline.domain import ImpulseKind
+from shotline_models.architecture import ImpulseNet
 from shotline_models.dataset import LIVE_FIRE, Corpus
 from shotline_models.metrics import false_alarm_threshold, fit_temperature
 from shotline_models.plan import Plan, is_free
@@ -38,8 +39,12 @@ def held_out_logits(
     *,
     device: torch.device,
     progress: Callable[[int, Epoch], None] = lambda *_: None,
+    keep: Callable[[int, ImpulseNet], None] = lambda *_: None,
 ) -> NDArray[np.float64]:
-    """Return the logits of every example by the network of the fold that holds it out, shape (n, n_kinds)."""
+    """Return the logits of every example by the network of the fold that holds it out, shape (n, n_kinds).
+
+    ``keep`` is given each fold's network: to replay what it never learned from.
+    """
     folds, allowed = folds_of(frames, plan), may_learn(frames, plan)
     logits = np.zeros((len(folds), len(ImpulseKind)))
     for fold in sorted(set(folds.tolist())):
@@ -53,6 +58,7 @@ def held_out_logits(
         )
         rows = np.flatnonzero(folds == fold)
         logits[rows] = logits_of(network, frames, rows, plan, device)
+        keep(fold, network)
     return logits
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -95,6 +96,10 @@ def export(
 
 def _quietly_exported(network: ImpulseNet, pictures: torch.Tensor) -> onnx.ModelProto:
     """Return the network as ONNX, batch norm folded, without what the exporter says on the way and where it ran."""
+    # It warns of operators of a package that is not there, and not needed.
+    registry = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registry.level
+    registry.setLevel(logging.ERROR)
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -112,6 +117,7 @@ def _quietly_exported(network: ImpulseNet, pictures: torch.Tensor) -> onnx.Model
             output_names=["logits"],
             dynamic_shapes=({0: torch.export.Dim("n")},),
         )
+    registry.setLevel(level)
     assert program is not None
     model = program.model_proto
     for node in model.graph.node:

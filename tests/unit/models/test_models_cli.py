@@ -65,10 +65,11 @@ def _run(*arguments: str | Path) -> str:
 def test_a_network_is_trained_judged_and_checked(clips: Path, tmp_path: Path) -> None:
     (tmp_path / "plan.toml").write_text(PLAN)
     data = ("--manifest", clips / "manifest.csv", "--root", clips)
-    out = _run("train", tmp_path / "plan.toml", *data, "--out", tmp_path / "made", "--device", "cpu")
+    out = _run("train", tmp_path / "plan.toml", *data, "--out", tmp_path / "made", "--device", "cpu", "--keep-folds")
     weights = tmp_path / "made" / "tiny.onnx"
     assert str(weights) in out.replace("\n", "")
     made = {str(path.relative_to(tmp_path / "made")) for path in (tmp_path / "made").rglob("*") if path.is_file()}
+    assert made >= {"folds/tiny-fold-1.onnx", "folds/tiny-fold-2.onnx", "folds/tiny-fold-2.json"}
     assert made >= {"tiny.onnx", "tiny.json", "curves.csv", "curves.png", "held-out.json", "report/index.html"}
     runs = {row["run"] for row in csv.DictReader((tmp_path / "made" / "curves.csv").read_text().splitlines())}
     assert runs == {"fold 1 of 2", "fold 2 of 2", "on everything"}
@@ -87,7 +88,7 @@ def test_a_network_is_trained_judged_and_checked(clips: Path, tmp_path: Path) ->
     found = tmp_path / "found.json"
     text = _run("evaluate", *data, "--model", weights, "--json", found, "--report", tmp_path / "page")
     assert "12 gunshots, 24 other onsets" in text
-    assert "too little to tell" in " ".join(text.replace("│", " ").split())
+    assert "too little to tell" in text
     assert (tmp_path / "page" / "index.html").is_file()
     assert json.loads(found.read_text())["model_id"] == "tiny"
 
