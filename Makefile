@@ -66,6 +66,7 @@ bench: setup ## every benchmark, in full, into benchmarks/results; needs ../shar
 	$(RUN) python benchmarks/locate_speed.py
 	$(RUN) python benchmarks/throughput.py
 	$(RUN) python benchmarks/node_onsets.py
+	$(RUN) python benchmarks/classifier_cost.py
 	$(RUN) python benchmarks/pittsburgh.py
 	$(RUN) python benchmarks/superposed.py
 	$(RUN) python benchmarks/scenes.py

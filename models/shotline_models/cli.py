@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from shotline_models.registry import DEFAULT_MODEL
+
 if TYPE_CHECKING:
     from shotline.features import MelDefinition
     from shotline_models.architecture import ImpulseNet
@@ -31,7 +33,7 @@ _WORDS = {"clips": "listening to clips", "positions": "listening to live fire"}
 @app.command("list")
 def list_models(*, as_json: Annotated[bool, _JSON] = False) -> None:
     """List the networks that are shipped."""
-    from shotline_models.registry import DEFAULT_MODEL, find_weights, shipped_models
+    from shotline_models.registry import find_weights, shipped_models
     from shotline_models.twin import read_twin
 
     twins = [read_twin(find_weights(name)) for name in shipped_models()]
@@ -142,7 +144,7 @@ def evaluate(
     only: Annotated[list[str] | None, typer.Option("--only", help="Firing positions.")] = None,
     model: Annotated[
         str, typer.Option("--model", help="A shipped network, or the path of an ONNX file.")
-    ] = "impulse-cnn-1",
+    ] = DEFAULT_MODEL,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every figure here.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Folder for a page to read and listen to.")] = None,
 ) -> None:

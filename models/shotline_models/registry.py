@@ -8,7 +8,7 @@ from shotline.errors import InputError
 
 __all__ = ["DEFAULT_MODEL", "find_weights", "shipped_models"]
 
-DEFAULT_MODEL = "impulse-cnn-1"
+DEFAULT_MODEL = "impulse-cnn-1-nc"
 _FOLDER = Path(__file__).parent / "weights"
 
 

@@ -17,6 +17,7 @@ pytest.importorskip("librosa", reason="librosa is a training extra")
 from shotline.errors import AudioError, InputError
 from shotline_models.cli import app
 from shotline_models.dataset import COLUMNS
+from shotline_models.plan import is_free, load_plan, plan_digest, shipped_plan
 from shotline_models.registry import find_weights, shipped_models
 from shotline_models.twin import read_twin
 
@@ -99,6 +100,18 @@ def test_shipped_networks_are_listed_and_verified() -> None:
     for name in shipped_models():
         assert json.loads(_run("verify", name, "--json"))["ok"]
     _run("list")
+
+
+def test_every_shipped_network_has_its_plan_its_card_and_its_licences() -> None:
+    assert set(shipped_models()) == {"impulse-cnn-1", "impulse-cnn-1-nc"}
+    for name, plan in (("impulse-cnn-1", "impulse-cnn"), ("impulse-cnn-1-nc", "impulse-cnn-nc")):
+        twin = read_twin(find_weights(name))
+        assert twin.plan_sha256 == plan_digest(load_plan(shipped_plan(plan)))
+        assert twin.parameters <= 100_000
+        card = (Path(__file__).parents[3] / "models" / "cards" / f"{name}.md").read_text(encoding="utf-8")
+        assert twin.sha256 in card
+        assert all(item.source in card for item in twin.data)
+        assert all(is_free(item.licence) for item in twin.data) == (name == "impulse-cnn-1")
 
 
 def test_augmentation_can_be_listened_to(tmp_path: Path) -> None:
