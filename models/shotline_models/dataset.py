@@ -262,7 +262,7 @@ def _read_position(scene: Scene, folder: Path, *, before_s: float, after_s: floa
         with soundfile.SoundFile(recording.path) as sound:
             rate_hz, frames = sound.samplerate, sound.frames
         clip = Clip(
-            file=str(recording.path.relative_to(folder)),
+            file=str(recording.path.resolve().relative_to(folder.resolve())),
             kind=ImpulseKind.GUNSHOT,
             label="gunshot",
             sub_label=next((event.label for event in scene.truth if event.event == recording.event), ""),

@@ -101,4 +101,4 @@ def test_silent_frame_has_finite_figures() -> None:
 
 
 def test_public_names() -> None:
-    assert features.__all__ == ["ImpulseFeatures", "impulse_features"]
+    assert features.__all__ == ["ImpulseFeatures", "MelDefinition", "impulse_features", "log_mel", "mel_weights"]
