@@ -55,6 +55,10 @@ def replay(
     ] = None,
     subsets: Annotated[int, typer.Option(min=1, help="Random subsets of each size per shot.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Of the random subsets.")] = 0,
+    model: Annotated[
+        str,
+        typer.Option(help="With audio: the nodes' classifier; impulse-rules-1, a shipped network, or an ONNX file."),
+    ] = "impulse-rules-1",
     live: Annotated[
         bool, typer.Option("--live", help="Through a real server and real node processes, at recorded pace.")
     ] = False,
@@ -87,6 +91,7 @@ def replay(
         sensors=_sizes(sensors),
         subsets=subsets,
         seed=seed,
+        model=model,
         jobs=jobs or os.cpu_count() or 1,
     )
     with progress_bars(_WHAT) as progress:

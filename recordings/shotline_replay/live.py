@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusion_server.history import History
+from sensor_node.network import DEFAULT_CLASSIFIER
 from shotline.errors import EdgeError, InputError
 from shotline.records import IncidentRecord
 from shotline.timebase import EventClock
@@ -77,6 +78,8 @@ def replay_live(request: Request, *, pace: float, progress: Progress = lambda *_
         raise InputError("pulse sets have no pace; --live is for --from audio, pulses or detections", field="--live")
     if request.sensors:
         raise InputError("random subsets are for --from tuples, without --live", field="--sensors")
+    if request.model != DEFAULT_CLASSIFIER:
+        raise InputError("live nodes run the default classifier; use --model without --live", field="--model")
     started_s = time.perf_counter()
     dataset = open_dataset(request.dataset, loader=request.loader, only=request.only)
     require_source(dataset, request.source)

@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from itertools import groupby
 
 from fusion_server.engine import FusionEngine, FusionSettings
 from fusion_server.registry import Registry
 from sensor_node.app import FileSource, NodeApp, NodeProfile
+from sensor_node.network import DEFAULT_CLASSIFIER
 from shotline.domain import ClockState, Incident
 from shotline.errors import DatasetError
 from shotline.messages import Detection
@@ -115,11 +117,11 @@ _WORDS = {
 }
 
 
-def node_app(recording: Recording) -> NodeApp:
+def node_app(recording: Recording, *, model: str = DEFAULT_CLASSIFIER) -> NodeApp:
     """Return the node's own application for one recording, as `shotline node run` would make it."""
     timed = recording.clock_state is not ClockState.UNTIMED
     return NodeApp(
-        NodeProfile(node=recording.node, full_scale_db_spl=recording.full_scale_db_spl),
+        NodeProfile(node=recording.node, full_scale_db_spl=recording.full_scale_db_spl, model=model),
         [
             FileSource(
                 path=recording.path,
@@ -131,12 +133,12 @@ def node_app(recording: Recording) -> NodeApp:
     )
 
 
-def hear(recording: Recording) -> list[Heard]:
+def hear(recording: Recording, *, model: str = DEFAULT_CLASSIFIER) -> list[Heard]:
     """Return what a node makes of one recording, each detection with the event time at which the node emits it.
 
     That is the end of the block of sound after which the node's pipeline has the whole frame of the onset.
     """
-    app = node_app(recording)
+    app = node_app(recording, model=model)
     return [
         Heard(max(app.event_time_ns, detection.arrival_time_ns), detection)
         for detections in app.detections(lambda _: True)
@@ -178,6 +180,7 @@ def replay_dataset(
     dataset: Dataset,
     source: Source,
     *,
+    model: str = DEFAULT_CLASSIFIER,
     jobs: int = 1,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> list[SceneRun]:
@@ -188,6 +191,8 @@ def replay_dataset(
     dataset : Dataset
     source : Source
         Not `Source.TUPLES`; that is `shotline_replay.tuples`.
+    model : str
+        The nodes' classifier, with `Source.AUDIO`; see `sensor_node.network.make_classifier`.
     jobs : int
         Processes to spread the work over; the result is the same.
     progress : callable (what, done, of_how_many)
@@ -202,7 +207,7 @@ def replay_dataset(
     """
     require_source(dataset, source)
     if source is Source.AUDIO:
-        return _replay_sound(dataset.scenes, jobs=jobs, progress=progress)
+        return _replay_sound(dataset.scenes, model=model, jobs=jobs, progress=progress)
     order = _in_order_of_arrival if source is Source.PULSES else _in_recorded_order
     work = [(scene, order(scene.detections)) for scene in dataset.scenes]
     runs: list[SceneRun] = []
@@ -230,10 +235,12 @@ def _fuse_one(work: tuple[Scene, list[Heard]]) -> SceneRun:
     return fuse(*work)
 
 
-def _replay_sound(scenes: Sequence[Scene], *, jobs: int, progress: Callable[[str, int, int], None]) -> list[SceneRun]:
+def _replay_sound(
+    scenes: Sequence[Scene], *, model: str, jobs: int, progress: Callable[[str, int, int], None]
+) -> list[SceneRun]:
     work = [episode for scene in scenes for episode in sound_episodes(scene)]
     runs: dict[str, SceneRun] = {scene.name: SceneRun(scene.name, ()) for scene in scenes}
-    for done, run in enumerate(in_parallel(_hear_and_fuse, work, jobs=jobs), start=1):
+    for done, run in enumerate(in_parallel(partial(_hear_and_fuse, model=model), work, jobs=jobs), start=1):
         before = runs[run.scene]
         dispositions = Counter(before.dispositions) + Counter(run.dispositions)
         runs[run.scene] = SceneRun(
@@ -246,8 +253,8 @@ def _replay_sound(scenes: Sequence[Scene], *, jobs: int, progress: Callable[[str
     return list(runs.values())
 
 
-def _hear_and_fuse(episode: Episode) -> SceneRun:
-    heard = [item for recording in episode.recordings for item in hear(recording)]
+def _hear_and_fuse(episode: Episode, *, model: str) -> SceneRun:
+    heard = [item for recording in episode.recordings for item in hear(recording, model=model)]
     heard.sort(key=lambda item: (item.available_ns, item.detection.uid))
     run = fuse(episode.scene, heard)
     return replace(run, heard=tuple(item.detection for item in heard))

@@ -93,6 +93,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ren
     sensors: tuple[int, ...] = ()
     subsets: int | None = None
     seed: int | None = None
+    model: str | None = None
     live: bool = False
     pace: float | None = None
     fusion: dict[str, object] = {}

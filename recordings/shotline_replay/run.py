@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sensor_node.network import DEFAULT_CLASSIFIER
 from shotline.domain import Site
 from shotline.errors import InputError, StorageError
 from shotline.records import IncidentRecord
@@ -57,6 +58,8 @@ class Request:
         Sizes of random subsets, with `Source.TUPLES`.
     subsets, seed : int
         How many of each size per shot, and from which seed.
+    model : str
+        The nodes' classifier, with `Source.AUDIO`.
     jobs : int
         Processes; changes nothing in the results.
     """
@@ -69,6 +72,7 @@ class Request:
     sensors: tuple[int, ...] = ()
     subsets: int = 20
     seed: int = 0
+    model: str = DEFAULT_CLASSIFIER
     jobs: int = 1
 
 
@@ -151,18 +155,25 @@ def _check(request: Request) -> None:
         raise InputError(
             f"random subsets of sensors are for --from tuples, saw --from {request.source.value}", field="--sensors"
         )
+    if request.model != DEFAULT_CLASSIFIER and request.source is not Source.AUDIO:
+        raise InputError(
+            f"recorded detections have been classified already; a model is for --from audio, "
+            f"saw --from {request.source.value}",
+            field="--model",
+        )
     if too_few := [size for size in request.sensors if size < 3]:
         raise InputError(f"subsets of {too_few[0]} sensors cannot be located; ask for 3 or more", field="--sensors")
 
 
 def _replay_fusion(request: Request, dataset: Dataset, progress: Progress) -> Report:
-    runs = replay_dataset(dataset, request.source, jobs=request.jobs, progress=progress)
+    runs = replay_dataset(dataset, request.source, model=request.model, jobs=request.jobs, progress=progress)
     if request.source is Source.AUDIO:
         _save_heard(dataset, runs, request.out)
     info = RunInfo(
         source=request.source.value,
         loader=request.loader,
         only=_sorted(request.only),
+        model=request.model if request.source is Source.AUDIO else None,
         fusion=fusion_settings(),
     )
     return write_fusion_outputs(request.out, dataset, runs, info)

@@ -57,6 +57,23 @@ def test_raw_sound_through_the_nodes_own_code(tmp_path: Path) -> None:
     assert again.score.counts.events_found == 1
 
 
+def test_raw_sound_through_a_network(tmp_path: Path) -> None:
+    request = Request(
+        dataset=REAL,
+        out=tmp_path,
+        loader="pittsburgh",
+        source=Source.AUDIO,
+        only=("FP1/test_002",),
+        model="impulse-cnn-1",
+    )
+    report = replay_to_folder(request)
+    assert report.run.model == "impulse-cnn-1"
+    assert report.score is not None
+    assert report.score.counts.events_found == 1
+    (heard,) = load_dataset(tmp_path).scenes
+    assert {item.model_id for item in heard.detections} == {"impulse-cnn-1"}
+
+
 def test_the_paper_is_beside_the_figures(tmp_path: Path) -> None:
     request = Request(
         dataset=REAL,
