@@ -83,6 +83,7 @@ class Figures:
     shots: int
     shots_found: int
     shots_false: int
+    alerts_taken_back: int
 
 
 def make_city(nodes: int, event_s: float, *, seed: int) -> City:
@@ -183,6 +184,7 @@ def measure(nodes: int, event_s: float, *, seed: int) -> Figures:
         shots=len(city.shots),
         shots_found=found,
         shots_false=false,
+        alerts_taken_back=len({item.incident_id for item in told if item.state is IncidentState.RETRACTED}),
     )
 
 
@@ -219,14 +221,14 @@ def markdown(rows: list[Figures], commit: str, machine: str) -> str:
     )
     heads = (
         "nodes|event time|detections|us a detection|real-time factor|longest step of 0.2 s"
-        "|first 4 s: CPU|longest step|shots found|false"
+        "|first 4 s: CPU|longest step|shots found|false|alerts taken back"
     )
     lines = ["# A city on one core", "", about, ""]
-    lines += [f"| {heads.replace('|', ' | ')} |", "|---:" * 10 + "|"]
+    lines += [f"| {heads.replace('|', ' | ')} |", "|---:" * 11 + "|"]
     lines += [
         f"| {row.nodes} | {row.event_s:g} s | {row.detections} | {row.us_per_detection:g} | {row.real_time_factor:g} "
         f"| {row.longest_step_s:g} s | {row.cold_cpu_s:g} s | {row.cold_longest_step_s:g} s "
-        f"| {row.shots_found}/{row.shots} | {row.shots_false} |"
+        f"| {row.shots_found}/{row.shots} | {row.shots_false} | {row.alerts_taken_back} |"
         for row in rows
     ]
     return "\n".join(lines) + "\n"

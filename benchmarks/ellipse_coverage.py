@@ -57,6 +57,7 @@ from fusion_server.locate import (
 from fusion_server.registry import Registry
 from shotline.atmosphere import Weather
 from shotline.domain import Arrival, Location, NoLocation, Site
+from shotline_models.metrics import wilson_interval
 from shotline_recordings.scene import NodeTable, ScatterTable, SceneFile, ShotsTable, load_scene, shipped_scene
 from shotline_recordings.simulate.paths import PathKind
 from shotline_recordings.simulate.run import simulated_detections
@@ -446,13 +447,6 @@ def needed_systematic_m(rows: _Real) -> float:
     return LARGEST_SYSTEMATIC_M
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share."""
-    share, square = hits / count, Z95**2 / count
-    middle, half = share + 0.5 * square, Z95 * math.sqrt(share * (1.0 - share) / count + 0.25 * square / count)
-    return (middle - half) / (1.0 + square), (middle + half) / (1.0 + square)
-
-
 def cell_of(inside: _Flags) -> dict[str, Any]:
     """Return a share of fixes, its interval, and where it is against 93 to 97 %.
 
@@ -461,7 +455,7 @@ def cell_of(inside: _Flags) -> dict[str, Any]:
     if len(inside) < LEAST_FIXES:
         return {"fixes": len(inside)}
     share = float(inside.mean())
-    low, high = wilson(int(inside.sum()), len(inside))
+    low, high = wilson_interval(int(inside.sum()), len(inside))
     beside = -1 if share < BAND[0] else 1 if share > BAND[1] else 0
     return {
         "fixes": len(inside),

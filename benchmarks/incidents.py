@@ -56,6 +56,7 @@ from shotline.domain import (
 )
 from shotline.messages import Detection
 from shotline.units import ns_from_seconds
+from shotline_models.metrics import wilson_interval
 from shotline_recordings.scene import BangTable, SceneFile, ShotsTable, load_scene, shipped_scene
 from shotline_recordings.simulate.run import simulated_detections
 from shotline_recordings.simulate.stage import Stage, set_stage
@@ -98,7 +99,6 @@ RIDGE, LEAST_RIDGE = 15.0, 1.0
 """In incidents: draws coefficients to zero where scenes are few. The first, of all that no classifier says, is more
 than leaving out one training family at a time asks for: simulated levels alone must not make a gun."""
 BINS = 10
-Z95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -584,10 +584,8 @@ def share(hits: int, count: int) -> dict[str, Any]:
     """Return a share with Wilson's 95 % interval."""
     if not count:
         return {"of": 0}
-    part, square = hits / count, Z95**2 / count
-    middle, half = part + 0.5 * square, Z95 * math.sqrt(part * (1.0 - part) / count + 0.25 * square / count)
-    low, high = (middle - half) / (1.0 + square), (middle + half) / (1.0 + square)
-    return {"share": round(part, 4), "of": count, "wilson95": [round(low, 4), round(high, 4)]}
+    low, high = wilson_interval(hits, count)
+    return {"share": round(hits / count, 4), "of": count, "wilson95": [round(low, 4), round(high, 4)]}
 
 
 def engine_places(told: Sequence[Told]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from scipy.stats import norm
 from sensor_node.audiofile import inspect_audio
 from shotline.propagation import travel_time_s
 from shotline.units import NS_PER_S, ns_from_seconds
+from shotline_models.metrics import wilson_interval
 from shotline_recordings.dataset import Dataset, Recording, Scene, TruthEvent, open_dataset
 from shotline_recordings.scene import load_scene, shipped_scene
 from shotline_recordings.simulate import simulate_dataset
@@ -991,15 +992,8 @@ def _share(flags: NDArray[np.bool_]) -> _Figures:
     count, yes = len(flags), int(flags.sum())
     if not count:
         return {"count": 0}
-    share, z = yes / count, 1.959964
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return {
-        "count": count,
-        "yes": yes,
-        "share": _round(share),
-        "wilson95": [_round(max(middle - half, 0.0)), _round(min(middle + half, 1.0))],
-    }
+    low, high = wilson_interval(yes, count)
+    return {"count": count, "yes": yes, "share": _round(yes / count), "wilson95": [_round(low), _round(high)]}
 
 
 def _quantiles(values: Iterable[float] | _Real) -> _Figures:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from sensor_node.classifier import Classifier, FrameDefinition, ImpulseFrame
 from sensor_node.framing import AudioBlock, Framer
 from sensor_node.sampleclock import SampleClock
-from shotline.domain import ImpulseKind
+from shotline.domain import GUNSHOT_INDEX
 from shotline.errors import InputError
 from shotline.features import ImpulseFeatures, impulse_features
 from shotline.messages import Detection, LevelReference
@@ -18,7 +18,6 @@ from shotline.units import NS_PER_S, amplitude_from_db, db_from_amplitude
 __all__ = ["DetectorSettings", "NodeIdentity", "NodePipeline", "PipelineCounters"]
 
 _BASIS_POINTS = 10_000
-_GUNSHOT = list(ImpulseKind).index(ImpulseKind.GUNSHOT)
 _LEAST_PICK_SIGMA_SAMPLES = 0.1
 _EDGE_SHARE = 0.1
 _CLIPPED_SIGMA_FACTOR = 2.0
@@ -197,7 +196,7 @@ class NodePipeline:
                 continue
             probabilities = self._probabilities(onset, features)
             least = self._settings.gunshot_above
-            if least is not None and probabilities[_GUNSHOT] <= least:
+            if least is not None and probabilities[GUNSHOT_INDEX] <= least:
                 self._rejected += 1
                 continue
             detections.append(self._detection(onset, features, probabilities))

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 __all__ = [
+    "GUNSHOT_INDEX",
     "NODE_ID_PATTERN",
     "Arrival",
     "ArrivalVerdict",
@@ -47,6 +48,10 @@ class ImpulseKind(StrEnum):
     IMPACT = "impact"
     OTHER_IMPULSE = "other_impulse"
     BACKGROUND = "background"
+
+
+GUNSHOT_INDEX = tuple(ImpulseKind).index(ImpulseKind.GUNSHOT)
+"""Of the gunshot among the probabilities that a classifier gives, which are in the order of `ImpulseKind`."""
 
 
 class ClockState(StrEnum):

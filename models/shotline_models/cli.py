@@ -204,6 +204,7 @@ def train(
     from shotline_models.export import export, training_data
     from shotline_models.plan import load_plan, shipped_plan
     from shotline_models.report import write_report
+    from shotline_models.runtime import calibrated
     from shotline_models.train import MARGIN_S, Epoch, gather_frames, stopping_set
     from shotline_models.train import train as fit
 
@@ -231,8 +232,8 @@ def train(
         keep=nets.__setitem__,
     )
     temperature, of_others = crossval.temperatures(logits, frames.kind, crossval.folds_of(frames, plan))
-    found = judge(corpus, crossval.calibrated(logits, of_others), model_id=plan.name)
-    thresholds = crossval.thresholds_of(corpus, crossval.calibrated(logits, temperature))
+    found = judge(corpus, calibrated(logits, of_others), model_id=plan.name)
+    thresholds = crossval.thresholds_of(corpus, calibrated(logits, temperature))
     allowed = crossval.may_learn(frames, plan)
     network, _ = fit(
         frames, allowed, plan, seed=plan.seed, device=where, progress=lambda epoch: show("on everything", epoch)

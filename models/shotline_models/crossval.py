@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from shotline.domain import ImpulseKind
+from shotline.domain import GUNSHOT_INDEX, ImpulseKind
 from shotline_models.architecture import ImpulseNet
 from shotline_models.dataset import LIVE_FIRE, Corpus
 from shotline_models.metrics import false_alarm_threshold, fit_temperature
@@ -16,7 +16,7 @@ from shotline_models.plan import Plan, is_free
 from shotline_models.train import Epoch, Frames, fold_of_example, logits_of, train
 from shotline_models.twin import Threshold
 
-__all__ = ["PER_HOUR", "calibrated", "folds_of", "held_out_logits", "may_learn", "temperatures", "thresholds_of"]
+__all__ = ["PER_HOUR", "folds_of", "held_out_logits", "may_learn", "temperatures", "thresholds_of"]
 
 PER_HOUR = (10.0, 1.0, 1.0 / 24.0)
 """Rates of false alarms that thresholds are given for."""
@@ -75,23 +75,14 @@ def temperatures(
     return fit_temperature(logits, kind, weights), of_others
 
 
-def calibrated(logits: NDArray[np.float64], temperature: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return probabilities, shape (n, n_kinds)."""
-    scaled = logits / np.reshape(temperature, (-1, 1))
-    share = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = share / share.sum(axis=1, keepdims=True)
-    return result
-
-
 def thresholds_of(
     corpus: Corpus, probabilities: NDArray[np.float64], per_hour: Sequence[float] = PER_HOUR
 ) -> tuple[Threshold, ...]:
     """Return the thresholds of some rates of false alarms, from the held-out sound that holds no gunshot."""
-    gunshot = list(ImpulseKind).index(ImpulseKind.GUNSHOT)
     negative = np.array([item.clip.kind is not ImpulseKind.GUNSHOT for item in corpus.examples], dtype=np.bool_)
     hours = sum(clip.duration_s for clip in corpus.clips if clip.kind is not ImpulseKind.GUNSHOT) / 3600.0
     found = (
-        false_alarm_threshold(probabilities[negative, gunshot], hours, per_hour=rate)
+        false_alarm_threshold(probabilities[negative, GUNSHOT_INDEX], hours, per_hour=rate)
         for rate in sorted(per_hour, reverse=True)
     )
     return tuple(Threshold(item.asked_per_hour, item.threshold, item.hours, item.resolved) for item in found)
@@ -99,7 +90,7 @@ def thresholds_of(
 
 def _even(kind: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return weights with which gunshots and all else have the same say."""
-    gunshot = kind == list(ImpulseKind).index(ImpulseKind.GUNSHOT)
+    gunshot = kind == GUNSHOT_INDEX
     share = max(1, int(gunshot.sum())), max(1, int((~gunshot).sum()))
     weights: NDArray[np.float64] = np.where(gunshot, 1.0 / share[0], 1.0 / share[1])
     return weights

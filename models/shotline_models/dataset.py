@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -352,13 +352,8 @@ def _listen(samples: NDArray[np.float32], clip: Clip, *, before_s: float, after_
     rate_hz = clip.sample_rate_hz
     detector = OnsetDetector(rate_hz, OnsetSettings(frame_before_s=before_s, frame_after_s=after_s))
     detector.start(0)
-    return [
-        made for onset in _onsets(detector, samples) if (made := _example(onset, clip, rate_hz)).snr_db >= MIN_SNR_DB
-    ]
-
-
-def _onsets(detector: OnsetDetector, samples: NDArray[np.float32]) -> Sequence[Onset]:
-    return detector.push(samples) + detector.finish()
+    examples = (_example(onset, clip, rate_hz) for onset in detector.push(samples) + detector.finish())
+    return [example for example in examples if example.snr_db >= MIN_SNR_DB]
 
 
 def _example(onset: Onset, clip: Clip, rate_hz: int) -> Example:

@@ -13,7 +13,7 @@ from shotline.errors import InputError
 from shotline.features import log_mel
 from shotline_models.twin import Twin, read_twin
 
-__all__ = ["Network", "open_network"]
+__all__ = ["Network", "calibrated", "open_network"]
 
 
 class Network:
@@ -50,10 +50,18 @@ class Network:
             See `shotline.features.log_mel`.
         """
         picture = log_mel(samples, onset_index=onset_index, sample_rate_hz=sample_rate_hz, definition=self.twin.input)
-        scaled = self.logits(picture[None])[0].astype(np.float64) / self.twin.temperature
-        share = np.exp(scaled - scaled.max())
-        result: NDArray[np.float64] = share / share.sum()
+        result: NDArray[np.float64] = calibrated(self.logits(picture[None]), self.twin.temperature)[0]
         return result
+
+
+def calibrated(
+    logits: NDArray[np.float32] | NDArray[np.float64], temperature: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return probabilities, shape (n, n_kinds), of logits over a temperature: one for all, or one for each row."""
+    scaled = logits.astype(np.float64) / np.reshape(temperature, (-1, 1))
+    share = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    result: NDArray[np.float64] = share / share.sum(axis=1, keepdims=True)
+    return result
 
 
 def open_network(weights: Path) -> Network:

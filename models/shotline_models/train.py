@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shotline.domain import ImpulseKind
+from shotline.domain import GUNSHOT_INDEX, ImpulseKind
 from shotline.errors import InputError
 from shotline.features import MelDefinition
 from shotline_models.architecture import ImpulseNet
@@ -162,7 +162,7 @@ def train(
         There is no gunshot among the chosen, or nothing else.
     """
     stopping = stopping_set(frames.examples) & chosen
-    learned = chosen & ~stopping
+    learned, held_back = chosen & ~stopping, np.flatnonzero(stopping)
     weights = _draw_weights(frames, learned, plan)
     torch.manual_seed(seed)
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
@@ -203,7 +203,7 @@ def train(
             if (number - 1) * steps_each + step >= settings.average_from * settings.epochs * steps_each:
                 averaged = _average(averaged, network)
         judged = network if averaged is None else _with_weights(network, averaged)
-        stopping_loss = _loss(judged, frames, np.flatnonzero(stopping), plan, pictures, device)
+        stopping_loss = _loss(logits_of(judged, frames, held_back, plan, device), frames.kind[held_back])
         history.append(Epoch(number, total / steps_each, stopping_loss, float(schedule.get_last_lr()[0])))
         progress(history[-1])
         if best is None or not stopping_loss >= best[0]:
@@ -233,35 +233,17 @@ def logits_of(
     return np.concatenate(made) if made else np.zeros((0, len(ImpulseKind)))
 
 
-def _loss(
-    network: ImpulseNet,
-    frames: Frames,
-    rows: NDArray[np.int64],
-    plan: Plan,
-    pictures: LogMel,
-    device: torch.device,
-) -> float:
-    """Return the mean cross-entropy, every kind of the same weight."""
-    if not len(rows):
+def _loss(logits: NDArray[np.float64], kind: NDArray[np.int64]) -> float:
+    """Return the mean cross-entropy, nats, every kind of the same weight; NaN of nothing."""
+    if not len(kind):
         return math.nan
-    network.eval()
-    total, count = np.zeros(len(ImpulseKind)), np.zeros(len(ImpulseKind))
-    with torch.no_grad():
-        for first in range(0, len(rows), 512):
-            mine = rows[first : first + 512]
-            sound = _cut(torch.from_numpy(frames.sound[mine]), plan, np.zeros(len(mine), dtype=np.int64))
-            kind = frames.kind[mine]
-            each = nn.functional.cross_entropy(
-                network(pictures(sound.to(device))), torch.from_numpy(kind).to(device), reduction="none"
-            )
-            np.add.at(total, kind, each.cpu().numpy())
-            np.add.at(count, kind, 1.0)
-    return float((total[count > 0.0] / count[count > 0.0]).mean())
+    each = nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(kind), reduction="none").numpy()
+    return float(np.mean([each[kind == one].mean() for one in np.unique(kind)]))
 
 
 def _draw_weights(frames: Frames, learned: NDArray[np.bool_], plan: Plan) -> NDArray[np.float64]:
     """Return how likely each frame is drawn before losses count: sources and labels by shares, clips evenly in each."""
-    gunshot = frames.kind == list(ImpulseKind).index(ImpulseKind.GUNSHOT)
+    gunshot = frames.kind == GUNSHOT_INDEX
     shares = plan.sampling.source_shares
     groups: dict[tuple[bool, str, str], dict[str, list[int]]] = {}
     for row in np.flatnonzero(learned).tolist():
@@ -292,7 +274,7 @@ def _by_loss(
     if power == 0.0 or np.isnan(losses).all():
         return weights
     known = np.where(np.isnan(losses), np.nanmedian(losses), losses)
-    gunshot = frames.kind == list(ImpulseKind).index(ImpulseKind.GUNSHOT)
+    gunshot = frames.kind == GUNSHOT_INDEX
     chances: NDArray[np.float64] = weights * (known + _LEAST_LOSS) ** power
     for part in (gunshot, ~gunshot):
         chances[part] *= weights[part].sum() / chances[part].sum()

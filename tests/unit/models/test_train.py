@@ -22,7 +22,7 @@ from shotline_models.dataset import Clip, Corpus, Example  # noqa: E402
 from shotline_models.export import AGREEMENT, export, training_data  # noqa: E402
 from shotline_models.pictures import LogMel  # noqa: E402
 from shotline_models.plan import Plan, is_free, load_plan, plan_digest, shipped_plan  # noqa: E402
-from shotline_models.runtime import open_network  # noqa: E402
+from shotline_models.runtime import calibrated, open_network  # noqa: E402
 from shotline_models.train import RATE_HZ, Frames, gather_frames, logits_of, stopping_set, train  # noqa: E402
 from shotline_models.twin import Threshold, check_picture, twin_path  # noqa: E402
 
@@ -154,7 +154,7 @@ def test_held_out_means_held_out(frames: Frames, corpus: Corpus, plan: Plan) -> 
     assert (logits[rows] == logits_of(network, frames, rows, plan, CPU)).all()
     temperature, of_others = crossval.temperatures(logits, frames.kind, folds)
     assert len(set(of_others.tolist())) == 2
-    probabilities = crossval.calibrated(logits, temperature)
+    probabilities = calibrated(logits, temperature)
     assert probabilities.sum(axis=1) == pytest.approx(1.0, abs=1e-12)
     rates = [item.per_hour for item in crossval.thresholds_of(corpus, probabilities)]
     assert rates == sorted(crossval.PER_HOUR, reverse=True)
