@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from sensor_node.audiofile import AudioInfo, boot_for_file, inspect_audio, read_blocks
 from sensor_node.config import NodeConfig
 from sensor_node.detector import DetectorSettings, NodeIdentity, NodePipeline
-from sensor_node.network import DEFAULT_CLASSIFIER, gunshot_threshold, make_classifier
+from sensor_node.network import gunshot_threshold, make_classifier
 from sensor_node.publisher import Publisher, PublisherSettings
 from sensor_node.sampleclock import FixedRateClock
 from sensor_node.spool import MemorySpool, Spool, SpoolCounts, SqliteSpool
@@ -29,6 +29,7 @@ from shotline.messages import Detection, Heartbeat, Hello, pack_frames
 from shotline.onsets import OnsetSettings
 from shotline.timebase import EventClock, format_utc, parse_utc
 from shotline.units import NS_PER_MS, NS_PER_S, ns_from_seconds
+from shotline_models.registry import DEFAULT_CLASSIFIER
 
 __all__ = [
     "FileSource",

@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sensor_node.network import DEFAULT_CLASSIFIER
 from shotline.config import ENDPOINT_PATTERN, ConfigModel, UtcText, line_of, load_config
 from shotline.domain import NODE_ID_PATTERN, ClockState
 from shotline.errors import ConfigError, Problem
 from shotline.timebase import parse_utc
+from shotline_models.registry import DEFAULT_CLASSIFIER
 
 __all__ = ["ClockSection", "DetectorSection", "NodeConfig", "NodeSection", "SourceSection", "load_node_config"]
 

@@ -9,9 +9,7 @@ from shotline.errors import InputError
 from shotline_models.registry import find_weights
 from shotline_models.runtime import Network, open_network
 
-__all__ = ["DEFAULT_CLASSIFIER", "NetworkClassifier", "gunshot_threshold", "make_classifier"]
-
-DEFAULT_CLASSIFIER = ImpulseRules().model_id
+__all__ = ["NetworkClassifier", "gunshot_threshold", "make_classifier"]
 
 
 class NetworkClassifier:

@@ -23,6 +23,7 @@ _DURATION_SHARE = 0.9
 _LOW_BAND_HZ = 1_000.0
 _CLIP_LEVEL = 0.999
 _SMALLEST = 1e-9
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,28 +242,64 @@ def log_mel(
             f"expected at least one window of {window} inside the frame",
             field="samples",
         )
-    hann, weights, bins = _window_and_weights(definition, sample_rate_hz)
-    pieces = np.lib.stride_tricks.sliding_window_view(samples.astype(np.float64), window)[first[known]] * hann
-    power = np.square(np.abs(np.fft.rfft(pieces)[:, :bins])) @ weights
-    picture = np.empty((definition.bands, definition.columns))
+    weights = _weights(definition, sample_rate_hz)
+    inside = samples[first[known][0] : first[known][-1] + window].astype(np.float64)
+    swing = inside - inside.mean()
+    loudest = float(np.abs(swing).max())
+    if loudest <= _ROUNDING * float(np.abs(inside).max()):
+        return np.zeros((definition.bands, definition.columns), dtype=np.float32)
+    # Single precision is 140 dB, and twice as fast.
+    spectrum = _hann_spectra((swing / loudest).astype(np.float32), window, hop, len(weights))
+    power = (np.square(spectrum.real) + np.square(spectrum.imag)) @ weights
+    picture = np.empty((definition.bands, definition.columns), dtype=np.float32)
     picture[:, known] = power.T
     picture[:, ~known] = power.min(axis=0)[:, None]
-    highest = float(picture.max())
+    highest = picture.max()
     if highest <= 0.0:
         return np.zeros(picture.shape, dtype=np.float32)
-    floor = highest * 10.0 ** (-definition.range_db / 10.0)
-    level_db = 10.0 * np.log10(np.maximum(picture, floor) / highest)
-    result: NDArray[np.float32] = (1.0 + level_db / definition.range_db).astype(np.float32)
+    floor = np.float32(10.0 ** (-definition.range_db / 10.0))
+    level_db = np.float32(10.0) * np.log10(np.maximum(picture / highest, floor))
+    result: NDArray[np.float32] = np.float32(1.0) + level_db / np.float32(definition.range_db)
     return result
 
 
+def _hann_spectra(samples: NDArray[np.float32], window: int, hop: int, bins: int) -> NDArray[np.complex64]:
+    """Return the lowest bins of the transforms of all windows, times a periodic Hann window: shape (n_windows, bins).
+
+    Where windows are made of whole hops, each hop is transformed once, and a window is the sum of its hops; a Hann
+    window is three bins of the transform without one [Harris1978 sec. V]. That takes a fourth of the products.
+    """
+    if window % hop:
+        pieces = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
+        hann = 0.5 - 0.5 * np.cos(2.0 * math.pi * np.arange(window) / window)
+        plain: NDArray[np.complex64] = np.fft.rfft(pieces * hann)[:, :bins].astype(np.complex64)
+        return plain
+    matrix, turns = _hop_transform(window, hop, bins)
+    hops = (samples.reshape(-1, hop) @ matrix).view(np.complex64)
+    count = len(hops) + 1 - len(turns)
+    whole = hops[:count] * turns[0]
+    for number in range(1, len(turns)):
+        whole += hops[number : number + count] * turns[number]
+    below = np.concatenate([whole[:, 1:2].conj(), whole[:, : bins - 1]], axis=1)
+    spectra: NDArray[np.complex64] = np.float32(0.5) * whole[:, :bins] - np.float32(0.25) * (below + whole[:, 1:])
+    return spectra
+
+
 @lru_cache(maxsize=8)
-def _window_and_weights(
-    definition: MelDefinition, sample_rate_hz: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-    """Return the window, the weights transposed, and how many bins of the spectrum have any."""
+def _hop_transform(window: int, hop: int, bins: int) -> tuple[NDArray[np.float32], NDArray[np.complex64]]:
+    """Return what transforms one hop (real and imaginary part in turn), and what turns the hops of a window together.
+
+    One bin more than asked for: the window needs it.
+    """
+    cycles = np.arange(bins + 1) / window
+    each = np.exp(-2j * math.pi * np.outer(np.arange(hop), cycles)).astype(np.complex64)
+    turns = np.exp(-2j * math.pi * np.outer(np.arange(window // hop) * hop, cycles)).astype(np.complex64)
+    return np.ascontiguousarray(each).view(np.float32), turns
+
+
+@lru_cache(maxsize=8)
+def _weights(definition: MelDefinition, sample_rate_hz: int) -> NDArray[np.float32]:
+    """Return the weights of the bands transposed, shape (bins, bands), without the bins above that have none."""
     weights = mel_weights(definition, sample_rate_hz)
     bins = int(np.flatnonzero(weights.any(axis=0))[-1]) + 1
-    window = round(definition.window_s * sample_rate_hz)
-    hann = 0.5 - 0.5 * np.cos(2.0 * math.pi * np.arange(window) / window)
-    return hann, np.ascontiguousarray(weights[:, :bins].T), bins
+    return np.ascontiguousarray(weights[:, :bins].T, dtype=np.float32)

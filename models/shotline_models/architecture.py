@@ -1,13 +1,17 @@
-"""The network: five small convolutions over the log-mel picture of an impulse."""
+"""The network: a few members, each five small convolutions over the log-mel picture of an impulse, that vote."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from shotline.domain import ImpulseKind
 
-__all__ = ["ImpulseNet", "count_parameters"]
+__all__ = ["Committee", "ImpulseNet", "count_parameters"]
 
 
 class ImpulseNet(nn.Module):
@@ -47,6 +51,29 @@ class ImpulseNet(nn.Module):
         pooled = torch.cat([figures.mean(dim=(2, 3)), figures.amax(dim=(2, 3))], dim=1)
         logits: Tensor = self.head(self.dropout(pooled))
         return logits
+
+
+class Committee(nn.Module):
+    """Networks that learned the same from different beginnings; what they say is the mean of their probabilities.
+
+    They agree about what they have learned and differ about what none of them knows [Lakshminarayanan2017]: a strange
+    sound that one takes for a gunshot with all its heart is seldom one for the others.
+
+    Parameters
+    ----------
+    members : sequence of ImpulseNet
+        At least one.
+    """
+
+    def __init__(self, members: Sequence[ImpulseNet]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """Return the logarithms of the mean probabilities, shape (n, n_kinds), of (n, 1, bands, columns)."""
+        said = torch.stack([functional.log_softmax(member(picture), dim=1) for member in self.members])
+        pooled: Tensor = torch.logsumexp(said, dim=0) - math.log(len(self.members))
+        return pooled
 
 
 def count_parameters(network: nn.Module) -> int:

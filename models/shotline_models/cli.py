@@ -14,9 +14,10 @@ from shotline_models.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from shotline.features import MelDefinition
-    from shotline_models.architecture import ImpulseNet
+    from shotline_models.architecture import Committee
     from shotline_models.dataset import Corpus
     from shotline_models.evaluate import Evaluation
+    from shotline_models.plan import Plan
 
 __all__ = ["app"]
 
@@ -27,7 +28,13 @@ app = typer.Typer(
     help="Networks that name impulses: train, judge, check.",
 )
 _JSON = typer.Option("--json", help="Say it as JSON.")
-_WORDS = {"clips": "listening to clips", "positions": "listening to live fire"}
+_WORDS = {
+    "clips": "listening to clips",
+    "positions": "listening to live fire",
+    "towns": "simulating towns",
+    "simulated": "listening to towns",
+    "variants": "augmenting",
+}
 
 
 @app.command("list")
@@ -184,6 +191,13 @@ def train(
     pittsburgh: Annotated[Path | None, typer.Option("--pittsburgh", help="Live fire with surveyed truth.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the network, its twin, curves and report.")],
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
+    towns: Annotated[
+        Path | None,
+        typer.Option("--towns", help="Folder of the simulator's sound, OUT/towns if none."),
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option("--without", help="Source that is judged but not learned from.")
+    ] = None,
     keep_folds: Annotated[
         bool, typer.Option("--keep-folds", help="Write each fold's network too, to replay what it never learned from.")
     ] = False,
@@ -200,19 +214,29 @@ def train(
     from shotline.domain import ImpulseKind
     from shotline_models import crossval
     from shotline_models.curves import write_curves
+    from shotline_models.dataset import LIVE_FIRE, OWN_SOUNDS
     from shotline_models.evaluate import evaluate as judge
     from shotline_models.export import export, training_data
     from shotline_models.plan import load_plan, shipped_plan
     from shotline_models.report import write_report
     from shotline_models.runtime import calibrated
-    from shotline_models.train import MARGIN_S, Epoch, gather_frames, stopping_set
-    from shotline_models.train import train as fit
+    from shotline_models.train import MARGIN_S, Epoch, draw_variants, gather_frames, stopping_set, train_committee
+    from shotline_recordings.work import progress_bars
 
     path = Path(plan_file)
     plan = load_plan(path if path.suffix == ".toml" else shipped_plan(plan_file))
+    if without:
+        plan = plan.model_copy(update={"without": tuple(without)})
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    corpus = _corpus(manifest, root, pittsburgh, None, plan.mel, margin_s=MARGIN_S)
-    frames = gather_frames(corpus, plan.mel, rng=np.random.default_rng(plan.seed))
+    corpus = _corpus(manifest, root, pittsburgh, None, plan.mel, margin_s=MARGIN_S, own_sounds=True)
+    frames = gather_frames(
+        corpus + _towns(towns or out / "towns", plan), plan.mel, rng=np.random.default_rng(plan.seed)
+    )
+    folds, allowed = crossval.folds_of(frames, plan), crossval.may_learn(frames, plan)
+    with progress_bars(_WORDS) as bars:
+        variants = draw_variants(
+            frames, folds, plan, device=where, progress=lambda done, of: bars("variants", done, of)
+        )
     runs: dict[str, list[Epoch]] = {}
     console = Console(stderr=True, highlight=False)
 
@@ -223,20 +247,30 @@ def train(
             f"held back {epoch.stopping_loss:.3f}"
         )
 
-    nets: dict[int, ImpulseNet] = {}
+    nets: dict[int, Committee] = {}
     logits = crossval.held_out_logits(
         frames,
+        variants,
         plan,
         device=where,
-        progress=lambda fold, epoch: show(f"fold {fold + 1} of {plan.folds}", epoch),
+        progress=lambda fold, member, epoch: show(f"fold {fold + 1} of {plan.folds}, member {member}", epoch),
         keep=nets.__setitem__,
     )
-    temperature, of_others = crossval.temperatures(logits, frames.kind, crossval.folds_of(frames, plan))
-    found = judge(corpus, calibrated(logits, of_others), model_id=plan.name)
-    thresholds = crossval.thresholds_of(corpus, calibrated(logits, temperature))
-    allowed = crossval.may_learn(frames, plan)
-    network, _ = fit(
-        frames, allowed, plan, seed=plan.seed, device=where, progress=lambda epoch: show("on everything", epoch)
+    real = folds >= 0
+    temperature, of_others = crossval.temperatures(logits[real], frames.kind[real], folds[real])
+    probabilities = calibrated(logits[real], of_others)
+    own = np.array([item.clip.label == OWN_SOUNDS for item in corpus.examples])
+    clips = corpus.only(lambda clip: clip.label != OWN_SOUNDS)
+    found = judge(clips, probabilities[~own], model_id=plan.name)
+    thresholds = crossval.thresholds_of(clips, calibrated(logits[real], temperature)[~own])
+    network, _ = train_committee(
+        frames,
+        variants,
+        allowed,
+        plan,
+        seed=plan.seed,
+        device=where,
+        progress=lambda member, epoch: show(f"on everything, member {member}", epoch),
     )
     learned = allowed & ~stopping_set(frames.examples)
     weights = export(
@@ -248,7 +282,6 @@ def train(
         data=training_data([frames.examples[row] for row in np.flatnonzero(learned).tolist()]),
     )
     if keep_folds:
-        folds = crossval.folds_of(frames, plan)
         for fold, net in nets.items():
             mine = np.flatnonzero(learned & (folds != fold)).tolist()
             export(
@@ -260,28 +293,70 @@ def train(
                 data=training_data([frames.examples[row] for row in mine]),
             )
     write_curves(out, runs)
-    write_report(found, out / "report", corpus=corpus, title=f"{plan.name}, held out fold by fold")
+    write_report(found, out / "report", corpus=clips, title=f"{plan.name}, held out fold by fold")
     (out / "held-out.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     _say(found)
+    if own.any():
+        live = np.array([item.clip.source == LIVE_FIRE for item in corpus.examples])
+        beside = judge(
+            corpus.only(lambda clip: clip.source == LIVE_FIRE), probabilities[live], model_id=f"{plan.name}, live fire"
+        )
+        as_bytes = msgspec.json.format(msgspec.json.encode(beside), indent=1) + b"\n"
+        (out / "held-out-own-sounds.json").write_bytes(as_bytes)
+        _say(beside)
     typer.echo(
         f"{weights}: {len(ImpulseKind)} kinds, temperature {temperature:.2f}, learned from {int(learned.sum())} onsets"
     )
 
 
 def _corpus(
-    manifest: Path, root: Path, pittsburgh: Path | None, only: list[str] | None, mel: MelDefinition, *, margin_s: float
+    manifest: Path,
+    root: Path,
+    pittsburgh: Path | None,
+    only: list[str] | None,
+    mel: MelDefinition,
+    *,
+    margin_s: float,
+    own_sounds: bool = False,
 ) -> Corpus:
     from shotline_models.dataset import read_live_fire, read_manifest
     from shotline_recordings.work import progress_bars
 
-    reach: dict[str, Any] = {"before_s": max(0.35, mel.before_s + margin_s), "after_s": mel.after_s + margin_s}
+    reach = _reach(mel, margin_s)
     with progress_bars(_WORDS) as bars:
         corpus = read_manifest(manifest, root, **reach, progress=lambda done, of: bars("clips", done, of))
         if pittsburgh is not None:
             corpus += read_live_fire(
-                pittsburgh, only=only, **reach, progress=lambda done, of: bars("positions", done, of)
+                pittsburgh,
+                only=only,
+                own_sounds=own_sounds,
+                **reach,
+                progress=lambda done, of: bars("positions", done, of),
             )
     return corpus
+
+
+def _towns(folder: Path, plan: Plan) -> Corpus:
+    """Simulate what the plan wants to learn from beside recordings, and listen to it."""
+    import os
+
+    from shotline_models.simulated import read_simulated, simulate_towns
+    from shotline_models.train import MARGIN_S
+    from shotline_recordings.work import progress_bars
+
+    with progress_bars(_WORDS) as bars:
+        made = simulate_towns(
+            folder,
+            plan.sampling.towns,
+            jobs=os.cpu_count() or 1,
+            progress=lambda done, of: bars("towns", done, of),
+        )
+        return read_simulated(made, **_reach(plan.mel, MARGIN_S), progress=lambda done, of: bars("simulated", done, of))
+
+
+def _reach(mel: MelDefinition, margin_s: float) -> dict[str, Any]:
+    """Return the sound to keep around an onset: as much before it as serves for background."""
+    return {"before_s": max(0.35, mel.before_s + margin_s), "after_s": mel.after_s + margin_s}
 
 
 def _say(found: Evaluation) -> None:

@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from shotline.domain import GUNSHOT_INDEX, ImpulseKind
-from shotline_models.architecture import ImpulseNet
+from shotline_models.architecture import Committee
 from shotline_models.dataset import LIVE_FIRE, Corpus
-from shotline_models.metrics import false_alarm_threshold, fit_temperature
+from shotline_models.metrics import even_odds, false_alarm_threshold, fit_temperature
 from shotline_models.plan import Plan, is_free
-from shotline_models.train import Epoch, Frames, fold_of_example, logits_of, train
+from shotline_models.train import Epoch, Frames, Variants, fold_of_example, logits_of, train_committee
 from shotline_models.twin import Threshold
 
 __all__ = ["PER_HOUR", "folds_of", "held_out_logits", "may_learn", "temperatures", "thresholds_of"]
@@ -23,38 +23,48 @@ PER_HOUR = (10.0, 1.0, 1.0 / 24.0)
 
 
 def folds_of(frames: Frames, plan: Plan) -> NDArray[np.int64]:
-    """Return the fold of every example."""
+    """Return the fold that holds each example out; -1 for what every fold may learn from."""
     positions = sorted({item.clip.family for item in frames.examples if item.clip.source == LIVE_FIRE})
     return np.array([fold_of_example(item, plan, positions) for item in frames.examples], dtype=np.int64)
 
 
 def may_learn(frames: Frames, plan: Plan) -> NDArray[np.bool_]:
-    """Say what the plan's licences allow to learn from."""
-    return np.array([plan.licences == "all" or is_free(item.clip.licence) for item in frames.examples], dtype=np.bool_)
+    """Say what the plan allows to learn from: by licence, and by source."""
+    return np.array(
+        [
+            item.clip.source not in plan.without and (plan.licences == "all" or is_free(item.clip.licence))
+            for item in frames.examples
+        ],
+        dtype=np.bool_,
+    )
 
 
 def held_out_logits(
     frames: Frames,
+    variants: Variants,
     plan: Plan,
     *,
     device: torch.device,
-    progress: Callable[[int, Epoch], None] = lambda *_: None,
-    keep: Callable[[int, ImpulseNet], None] = lambda *_: None,
+    progress: Callable[[int, int, Epoch], None] = lambda *_: None,
+    keep: Callable[[int, Committee], None] = lambda *_: None,
 ) -> NDArray[np.float64]:
     """Return the logits of every example by the network of the fold that holds it out, shape (n, n_kinds).
+
+    Those that no fold holds out have none: NaN.
 
     ``keep`` is given each fold's network: to replay what it never learned from.
     """
     folds, allowed = folds_of(frames, plan), may_learn(frames, plan)
-    logits = np.zeros((len(folds), len(ImpulseKind)))
-    for fold in sorted(set(folds.tolist())):
-        network, _ = train(
+    logits = np.full((len(folds), len(ImpulseKind)), np.nan)
+    for fold in sorted(set(folds.tolist()) - {-1}):
+        network, _ = train_committee(
             frames,
+            variants,
             allowed & (folds != fold),
             plan,
             seed=plan.seed + fold + 1,
             device=device,
-            progress=lambda epoch, fold=fold: progress(fold, epoch),  # type: ignore[misc]
+            progress=lambda member, epoch, fold=fold: progress(fold, member, epoch),  # type: ignore[misc]
         )
         rows = np.flatnonzero(folds == fold)
         logits[rows] = logits_of(network, frames, rows, plan, device)
@@ -66,7 +76,7 @@ def temperatures(
     logits: NDArray[np.float64], kind: NDArray[np.int64], folds: NDArray[np.int64]
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the temperature of all, and for every example that of the other folds: none is judged by its own."""
-    weights = _even(kind)
+    weights = even_odds(kind == GUNSHOT_INDEX)
     of_others = np.ones(len(kind))
     for fold in set(folds.tolist()):
         others = folds != fold
@@ -86,11 +96,3 @@ def thresholds_of(
         for rate in sorted(per_hour, reverse=True)
     )
     return tuple(Threshold(item.asked_per_hour, item.threshold, item.hours, item.resolved) for item in found)
-
-
-def _even(kind: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return weights with which gunshots and all else have the same say."""
-    gunshot = kind == GUNSHOT_INDEX
-    share = max(1, int(gunshot.sum())), max(1, int((~gunshot).sum()))
-    weights: NDArray[np.float64] = np.where(gunshot, 1.0 / share[0], 1.0 / share[1])
-    return weights

@@ -29,9 +29,11 @@ from shotline_recordings.dataset import Scene, open_dataset
 __all__ = [
     "COLUMNS",
     "LIVE_FIRE",
+    "OWN_SOUNDS",
     "Clip",
     "Corpus",
     "Example",
+    "cut_examples",
     "fold_of",
     "kind_of",
     "read_live_fire",
@@ -57,6 +59,10 @@ MIN_SNR_DB = 14.0
 """The node reports nothing that is nearer to its noise."""
 _MATCH_S = 0.020
 """An onset this near to a pulse that the recorded sensor reported for a shot is that shot's."""
+OWN_SOUNDS = "own_sounds"
+"""Label of what sensors of live fire heard when nobody fired."""
+_BEFORE_SHOTS_S, _AFTER_SHOTS_S = 0.6, 3.0
+"""Not so near to a shot: the sensor's clock may be off by a little, and echoes go on for seconds."""
 _LOUDEST_SHARE = 0.25
 """In a clip of gunshots what reaches this share of the loudest onset is a shot; weaker ones may be echoes or shells."""
 _FAR_SOURCES = frozenset({"carioni"})
@@ -204,7 +210,7 @@ def read_manifest(
     examples: list[Example] = []
     for number, clip in enumerate(clips):
         samples = _read_sound(root / clip.file, clip, manifest)
-        found = _listen(samples, clip, before_s=before_s, after_s=after_s)
+        found = cut_examples(samples, clip, before_s=before_s, after_s=after_s)
         if clip.kind is ImpulseKind.GUNSHOT and found:
             loudest = max(found, key=lambda item: item.peak)
             if clip.source in _FAR_SOURCES:
@@ -222,11 +228,12 @@ def read_live_fire(
     before_s: float,
     after_s: float,
     only: Collection[str] | None = None,
+    own_sounds: bool = False,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Corpus:
     """Read live fire with surveyed truth: an example for every pulse that a recorded sensor reported for a shot.
 
-    Other onsets of these recordings are echoes of the shots for the most part, and are left out.
+    Onsets between the pulses and soon after are echoes for the most part, and are left out.
 
     Parameters
     ----------
@@ -235,6 +242,9 @@ def read_live_fire(
     before_s, after_s : float
     only : collection of str, optional
         Firing positions.
+    own_sounds : bool
+        Also what is heard well before the first pulse of a recording and well after the last: as a clip beside it,
+        no gunshot, from the same microphone.
     progress : callable (done, of_how_many)
 
     Raises
@@ -244,12 +254,12 @@ def read_live_fire(
     scenes = open_dataset(folder, loader="pittsburgh", only=only).scenes
     corpus = Corpus((), ())
     for number, scene in enumerate(scenes):
-        corpus += _read_position(scene, folder, before_s=before_s, after_s=after_s)
+        corpus += _read_position(scene, folder, before_s=before_s, after_s=after_s, own_sounds=own_sounds)
         progress(number + 1, len(scenes))
     return corpus
 
 
-def _read_position(scene: Scene, folder: Path, *, before_s: float, after_s: float) -> Corpus:
+def _read_position(scene: Scene, folder: Path, *, before_s: float, after_s: float, own_sounds: bool) -> Corpus:
     site_m = {site.node: np.array([site.x_m, site.y_m, site.z_m]) for site in scene.sites}
     source_m = {event.event: np.array([event.x_m, event.y_m, event.z_m]) for event in scene.truth}
     by_uid = {detection.uid: detection for detection in scene.detections}
@@ -273,16 +283,34 @@ def _read_position(scene: Scene, folder: Path, *, before_s: float, after_s: floa
             duration_s=frames / rate_hz,
         )
         clips.append(clip)
-        heard = _listen(_read_sound(recording.path, clip, folder), clip, before_s=before_s, after_s=after_s)
+        heard = cut_examples(_read_sound(recording.path, clip, folder), clip, before_s=before_s, after_s=after_s)
         distance_m = float(np.linalg.norm(site_m[recording.node] - source_m[recording.event]))
-        for pulse_ns in sorted(pulses.get((recording.event, recording.node), ())):
+        fired = sorted(pulses.get((recording.event, recording.node), ()))
+        for pulse_ns in fired:
             pulse_s = (pulse_ns - recording.start_time_ns) / NS_PER_S
             near = min(heard, key=lambda item: abs(item.at_s - pulse_s), default=None)
             if near is None or abs(near.at_s - pulse_s) > _MATCH_S:
                 missed.append((clip, distance_m))
                 continue
             examples.append(replace(near, distance_m=distance_m))
+        if own_sounds and fired:
+            own, sounds = _own_sounds(clip, heard, [(at - recording.start_time_ns) / NS_PER_S for at in fired])
+            clips.append(own)
+            examples += sounds
     return Corpus(tuple(clips), tuple(examples), tuple(missed))
+
+
+def _own_sounds(clip: Clip, heard: list[Example], pulses_s: list[float]) -> tuple[Clip, list[Example]]:
+    """Return the parts of a recording in which nothing is heard of a shot, as a clip, and the onsets in them."""
+    until_s, from_s = max(pulses_s[0] - _BEFORE_SHOTS_S, 0.0), min(pulses_s[-1] + _AFTER_SHOTS_S, clip.duration_s)
+    own = replace(
+        clip,
+        kind=ImpulseKind.BACKGROUND,
+        label=OWN_SOUNDS,
+        sub_label="",
+        duration_s=until_s + clip.duration_s - from_s,
+    )
+    return own, [replace(item, clip=own) for item in heard if item.at_s < until_s or item.at_s > from_s]
 
 
 def _read_rows(manifest: Path) -> list[Clip]:
@@ -347,7 +375,7 @@ def _read_sound(path: Path, clip: Clip, source: Path) -> NDArray[np.float32]:
     return mono
 
 
-def _listen(samples: NDArray[np.float32], clip: Clip, *, before_s: float, after_s: float) -> list[Example]:
+def cut_examples(samples: NDArray[np.float32], clip: Clip, *, before_s: float, after_s: float) -> list[Example]:
     """Return an example for every onset that the node would report."""
     rate_hz = clip.sample_rate_hz
     detector = OnsetDetector(rate_hz, OnsetSettings(frame_before_s=before_s, frame_after_s=after_s))

@@ -28,6 +28,8 @@ from shotline_models.metrics import (
     calibration,
     confusion_counts,
     det_curve,
+    even_odds,
+    expected_calibration_error,
     false_alarm_threshold,
     precision_recall_curve,
     recall_at,
@@ -73,7 +75,10 @@ class LabelCount:
 
     Parameters
     ----------
-    source, label : str
+    source : str
+    label : str
+        With the heading of its sub-label where that has one: ``gun handling: AK-47`` of ``other_impulse`` is counted
+        under ``other_impulse: gun handling``.
     kind : ImpulseKind
         Clips of one label may be of two kinds.
     clips, onsets, missed : int
@@ -92,7 +97,7 @@ class LabelCount:
 
 @dataclass(frozen=True, slots=True)
 class LabelShare:
-    """Onsets of one label that are called gunshot. Missed shots are not onsets, and not counted here."""
+    """Onsets of one label, as in `LabelCount`, called gunshot. Missed shots are not onsets, and not counted here."""
 
     source: str
     label: str
@@ -192,9 +197,12 @@ class Evaluation:
     confusion : tuple of rows of int
         Row true kind, column likeliest kind.
     gunshot_calibration : Calibration
-        Of the gunshot probability.
+        Of the gunshot probability, at the even odds that it is stated for: gunshots and all else weigh one half each.
+        Without bins where there is no gunshot or no negative.
+    gunshot_calibration_error_in_corpus_mix : float | None
+        The same without weights: how far the probability is off where gunshots are as rare as in this corpus.
     top_calibration : Calibration
-        Of the probability of the likeliest kind.
+        Of the probability of the likeliest kind, in the corpus's mix.
     worst_negatives, worst_gunshots : tuple of WorstError
         Highest-scoring negatives, lowest-scoring gunshots; worst first, also when they are on the right side.
     """
@@ -216,6 +224,7 @@ class Evaluation:
     average_precision: float | None
     confusion: tuple[tuple[int, ...], ...]
     gunshot_calibration: Calibration
+    gunshot_calibration_error_in_corpus_mix: float | None
     top_calibration: Calibration
     worst_negatives: tuple[WorstError, ...]
     worst_gunshots: tuple[WorstError, ...]
@@ -276,7 +285,12 @@ def evaluate(
         roc_area=roc_area(score, shot),
         average_precision=average_precision(score, shot),
         confusion=tuple(tuple(row) for row in confusion_counts(kind, called, n_kinds=len(_KINDS)).tolist()),
-        gunshot_calibration=calibration(score, shot),
+        gunshot_calibration=(
+            calibration(score, shot, weights=even_odds(shot))
+            if shot.any() and not shot.all()
+            else Calibration(None, ())
+        ),
+        gunshot_calibration_error_in_corpus_mix=expected_calibration_error(score, shot),
         top_calibration=calibration(table[np.arange(len(table)), called], called == kind),
         worst_negatives=tuple(_error(examples[index], index, table[index]) for index in highest),
         worst_gunshots=tuple(_error(examples[index], index, table[index]) for index in lowest),
@@ -393,4 +407,5 @@ def _error(example: Example, index: int, row: NDArray[np.float64]) -> WorstError
 
 
 def _label_of(clip: Clip) -> tuple[str, str, ImpulseKind]:
-    return clip.source, clip.label, clip.kind
+    heading, colon, _ = clip.sub_label.partition(": ")
+    return clip.source, f"{clip.label}: {heading}" if colon else clip.label, clip.kind

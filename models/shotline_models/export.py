@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 import onnx
 import torch
+from torch import nn
 
 from shotline import __version__
 from shotline.domain import ImpulseKind
 from shotline.errors import InputError
-from shotline_models.architecture import ImpulseNet, count_parameters
+from shotline_models.architecture import count_parameters
 from shotline_models.dataset import Example
 from shotline_models.plan import Plan, plan_digest
 from shotline_models.runtime import open_network
@@ -42,7 +43,7 @@ def training_data(examples: Sequence[Example]) -> tuple[TrainingData, ...]:
 
 
 def export(
-    network: ImpulseNet,
+    network: nn.Module,
     plan: Plan,
     folder: Path,
     *,
@@ -94,7 +95,7 @@ def export(
     return weights
 
 
-def _quietly_exported(network: ImpulseNet, pictures: torch.Tensor) -> onnx.ModelProto:
+def _quietly_exported(network: nn.Module, pictures: torch.Tensor) -> onnx.ModelProto:
     """Return the network as ONNX, batch norm folded, without what the exporter says on the way and where it ran."""
     # It warns of operators of a package that is not there, and not needed.
     registry = logging.getLogger("torch.onnx._internal.exporter._registration")

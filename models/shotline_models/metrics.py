@@ -35,6 +35,7 @@ __all__ = [
     "calibration",
     "confusion_counts",
     "det_curve",
+    "even_odds",
     "expected_calibration_error",
     "false_alarm_threshold",
     "fit_temperature",
@@ -141,14 +142,18 @@ class CalibrationBin:
     Parameters
     ----------
     low, high : float
+    weight : float
+        What part of all examples is in the bin, by weight where they have weights.
     mean_probability : float | None
-        As stated, over the bin; None when it is empty.
+        As stated, over the bin; None when nothing in it weighs anything.
     observed : Share
-        How often it was so.
+        How often it was so. ``count`` and ``of`` are examples, each counted once; the share and its interval are by
+        weight, so the share is not their quotient where examples have weights.
     """
 
     low: float
     high: float
+    weight: float
     mean_probability: float | None
     observed: Share
 
@@ -426,16 +431,41 @@ def confusion_counts(truth: ArrayLike, called: ArrayLike, *, n_kinds: int) -> ND
     return counts.reshape(n_kinds, n_kinds).astype(np.int64)
 
 
-def calibration(probability: ArrayLike, happened: ArrayLike, *, bins: int = CALIBRATION_BINS) -> Calibration:
+def even_odds(truth: ArrayLike) -> NDArray[np.float64]:
+    """Return weights with which what is true and what is not weigh one half each, shape (n,); a side may be empty.
+
+    Parameters
+    ----------
+    truth : array_like of bool, shape (n,)
+
+    Raises
+    ------
+    InputError
+    """
+    shots = _truth(truth, "truth")
+    hits = int(np.count_nonzero(shots))
+    weights: NDArray[np.float64] = np.where(shots, 0.5 / max(1, hits), 0.5 / max(1, shots.size - hits))
+    return weights
+
+
+def calibration(
+    probability: ArrayLike, happened: ArrayLike, *, weights: ArrayLike | None = None, bins: int = CALIBRATION_BINS
+) -> Calibration:
     """Return the reliability diagram and the expected calibration error over bins of equal width [Naeini2015].
 
     The error is the mean over examples of \\|share that happened - mean probability stated\\| of their bin.
+
+    With weights, every mean and share is a weighted one. Weights that depend on nothing but what happened, such as
+    those of `even_odds`, multiply the odds in a bin by one factor, and the ends of its Wilson interval are moved by the
+    same factor: it stays as sure as it was. For other weights no interval is stated; it is 0 to 1.
 
     Parameters
     ----------
     probability : array_like, shape (n,)
         As stated, 0 to 1. A bin has its lower end, not its upper; the last has both.
     happened : array_like of bool, shape (n,)
+    weights : array_like, shape (n,), optional
+        Of the examples, 0 or more; they need not add up to anything.
     bins : int
 
     Raises
@@ -449,25 +479,31 @@ def calibration(probability: ArrayLike, happened: ArrayLike, *, bins: int = CALI
         raise InputError(f"holds {wrong:g}, expected 0 to 1; give probabilities, not logits", field="probability")
     if bins < 1:
         raise InputError(f"is {bins}, expected 1 or more", field="bins")
+    weight = np.ones(stated.size) if weights is None else _weights(weights, stated)
     number = np.minimum((stated * bins).astype(np.int64), bins - 1)
     points = []
     error = 0.0
     for index in range(bins):
         inside = number == index
-        count = int(np.count_nonzero(inside))
-        observed = share_of(int(np.count_nonzero(came[inside])), count)
-        mean = float(stated[inside].mean()) if count else None
-        if mean is not None and observed.share is not None:
-            error += count / stated.size * abs(observed.share - mean)
-        points.append(CalibrationBin(index / bins, (index + 1) / bins, mean, observed))
+        counted = share_of(int(np.count_nonzero(came[inside])), int(np.count_nonzero(inside)))
+        part, mean, observed = 0.0, None, Share(counted.count, counted.of, None, 0.0, 1.0)
+        inside_weight = float(weight[inside].sum())
+        if inside_weight > 0.0:
+            part = inside_weight / float(weight.sum())
+            mean = float(weight[inside] @ stated[inside]) / inside_weight
+            share = float(weight[inside & came].sum()) / inside_weight
+            low, high = _reweighted(counted, weight[came], weight[~came])
+            observed = Share(counted.count, counted.of, share, low, high)
+            error += part * abs(share - mean)
+        points.append(CalibrationBin(index / bins, (index + 1) / bins, part, mean, observed))
     return Calibration(error=error if stated.size else None, bins=tuple(points))
 
 
 def expected_calibration_error(
-    probability: ArrayLike, happened: ArrayLike, *, bins: int = CALIBRATION_BINS
+    probability: ArrayLike, happened: ArrayLike, *, weights: ArrayLike | None = None, bins: int = CALIBRATION_BINS
 ) -> float | None:
     """Return the expected calibration error alone; see `calibration`."""
-    return calibration(probability, happened, bins=bins).error
+    return calibration(probability, happened, weights=weights, bins=bins).error
 
 
 def fit_temperature(logits: ArrayLike, truth: ArrayLike, weights: ArrayLike | None = None) -> float:
@@ -494,10 +530,7 @@ def fit_temperature(logits: ArrayLike, truth: ArrayLike, weights: ArrayLike | No
     _finite(table, "logits")
     right = _kinds(truth, table.shape[1], "truth")
     _same_length(table[:, 0], right, "truth")
-    share = np.ones(len(table)) if weights is None else _scores(weights, "weights")
-    _same_length(right, share, "weights")
-    if share.min() < 0.0 or share.sum() <= 0.0:
-        raise InputError("hold a negative number, or only zeros; expected 0 or more and one above 0", field="weights")
+    share = np.ones(len(table)) if weights is None else _weights(weights, right)
     shifted = table - table.max(axis=1, keepdims=True)
     own = shifted[np.arange(len(table)), right]
 
@@ -573,6 +606,28 @@ def _truth(values: ArrayLike, name: str) -> NDArray[np.bool_]:
     if array.ndim != 1 or (array.size and array.dtype != np.bool_):
         raise InputError(f"{array.dtype} of shape {array.shape}, expected bool of one dimension", field=name)
     return array.astype(np.bool_)
+
+
+def _weights(values: ArrayLike, examples: NDArray[Any]) -> NDArray[np.float64]:
+    array = _scores(values, "weights")
+    _same_length(examples, array, "weights")
+    if array.size and (array.min() < 0.0 or array.max() <= 0.0):
+        raise InputError("hold a negative number, or only zeros; expected 0 or more and one above 0", field="weights")
+    return array
+
+
+def _reweighted(
+    counted: Share, of_happened: NDArray[np.float64], of_others: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return the interval of a share by weight, from that by count and the weights of all of either outcome."""
+    sides = [side for side in (of_happened, of_others) if side.size]
+    if any(side.min() < side.max() for side in sides):
+        return 0.0, 1.0
+    if sides[0][0] == sides[-1][0]:
+        return counted.low95, counted.high95
+    yes, no = float(of_happened[0]), float(of_others[0])
+    low, high = (yes * end / (yes * end + no * (1.0 - end)) for end in (counted.low95, counted.high95))
+    return low, high
 
 
 def _kinds(values: ArrayLike, n_kinds: int, name: str) -> NDArray[np.int64]:

@@ -5,9 +5,7 @@ The page needs no network. Its charts are SVG in the page's own colours, light o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -16,8 +14,27 @@ import soundfile
 
 from shotline.errors import InputError
 from shotline_models.dataset import Corpus, Example
-from shotline_models.evaluate import Evaluation, GroupShare, OperatingPoint, WorstError
-from shotline_models.metrics import BinShare, Calibration, Curve, Share
+from shotline_models.evaluate import Evaluation, GroupShare, WorstError
+from shotline_models.metrics import Share
+from shotline_models.report_charts import (
+    det_chart,
+    legend,
+    precision_recall_chart,
+    reliability_chart,
+    roc_chart,
+    share_chart,
+)
+from shotline_models.report_tables import (
+    Html,
+    bin_name,
+    calibration_table,
+    card,
+    counted_percent,
+    rate,
+    share_table,
+    share_with_interval,
+    table,
+)
 
 __all__ = ["write_report"]
 
@@ -26,9 +43,6 @@ _MOST_ERRORS = 12
 _LOUDNESS = 0.7
 """Peak of a written sound, full scale = 1: a far shot could not be heard otherwise."""
 _SOUND_FOLDER = "sound"
-_WIDTH, _HEIGHT = 560, 330
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 12, 48
-_MARKS = ("c0", "c1", "c2")
 _PALE = 0.55
 """Opacity of a full cell of the confusion matrix: its number stays legible in light and dark."""
 
@@ -41,18 +55,20 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1180px; padding: 28px 20px 80px; background: var(--ground); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 24px; margin: 0 0 2px; } h2 { font-size: 18px; margin: 36px 0 10px; }
+h1 { font-size: 24px; margin: 0 0 2px; overflow-wrap: anywhere; } h2 { font-size: 18px; margin: 36px 0 10px; }
 h3 { font-size: 15px; margin: 18px 0 6px; }
 p { margin: 6px 0; max-width: 90ch; } .quiet { color: var(--quiet); }
 .notice { border-left: 4px solid var(--orange); padding: 6px 14px; background: var(--card); }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 16px; }
-@media (max-width: 520px) { .cards { grid-template-columns: 1fr; } }
-figure { margin: 0; padding: 14px; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 16px; }
+figure { margin: 0; padding: 14px; background: var(--card); border: 1px solid var(--rule); border-radius: 8px;
+  min-width: 0; }
 figcaption { font-weight: 600; margin-bottom: 6px; }
 .wide { overflow-x: auto; margin: 8px 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; background: var(--card); }
-th, td { padding: 4px 12px; border-bottom: 1px solid var(--rule); text-align: left; }
-th { color: var(--quiet); font-weight: 600; } td.n, th.n { text-align: right; }
+th, td { padding: 4px 12px; border-bottom: 1px solid var(--rule); text-align: left; white-space: pre-line; }
+th { font-weight: 600; } thead th { color: var(--quiet); vertical-align: bottom; } tbody th { font-weight: 400; }
+tr > :first-child { position: sticky; left: 0; background: var(--card); }
+.n { text-align: right; } td.n { white-space: pre; }
 audio { height: 32px; width: 220px; vertical-align: middle; }
 svg { width: 100%; height: auto; display: block; }
 .grid { stroke: var(--grid); } .tick, .name { fill: var(--quiet); font: 12px system-ui, sans-serif; }
@@ -65,6 +81,8 @@ svg { width: 100%; height: auto; display: block; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; color: var(--quiet); font-size: 13px; }
 .key { display: inline-flex; align-items: center; gap: 6px; }
 .key svg { width: 14px; height: 14px; }
+@media (max-width: 520px) { body { padding: 16px 12px 48px; } figure { padding: 12px 8px; }
+  table { font-size: 13px; } th, td { padding: 4px 8px; } .tick { font-size: 14px; } .name { font-size: 15px; } }
 """
 
 
@@ -103,7 +121,7 @@ def write_report(evaluation: Evaluation, folder: Path, *, corpus: Corpus, title:
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>",
         f"<h1>{escape(title)}</h1>",
         f'<p class="quiet">{escape(_what(evaluation))}</p>',
         f'<p class="notice">{escape(_NOTICE)}</p>',
@@ -116,11 +134,11 @@ def write_report(evaluation: Evaluation, folder: Path, *, corpus: Corpus, title:
     ]
     for name, heading, errors in sides:
         players = [
-            _player(folder, f"{name}-{rank:02d}", corpus.examples[error.example]) if sound else ""
-            for rank, error in enumerate(errors, start=1)
+            _player(folder, f"{name}-{rank:02d}", corpus.examples[error.example])
+            for rank, error in enumerate(errors if sound else (), start=1)
         ]
-        parts.append(_errors(heading, errors, players, sound))
-    parts.append("</body></html>\n")
+        parts.append(_errors(heading, errors, players))
+    parts.append("</main></body></html>\n")
     page = folder / "index.html"
     page.write_text("\n".join(parts), encoding="utf-8")
     return page
@@ -145,9 +163,6 @@ def _what(evaluation: Evaluation) -> str:
     )
 
 
-# Sections
-
-
 def _thresholds(evaluation: Evaluation) -> str:
     points = evaluation.operating_points
     if not points:
@@ -155,31 +170,25 @@ def _thresholds(evaluation: Evaluation) -> str:
             "<h2>Recall at fixed false alarms</h2><p>There are no hours of sound without a gunshot in this corpus, so "
             "no rate of false alarms can be measured and no threshold set. Evaluate together with negatives.</p>"
         )
-    rows = [
-        (
-            _rate(point.alarm.asked_per_hour),
-            f"{point.alarm.threshold:.4f}",
-            f"{point.alarm.alarms} in {point.alarm.hours:.2f} h",
-            f"{point.alarm.shown_per_hour:.3g} per hour",
-            f"{point.alarm.upper95_per_hour:.3g} per hour",
-            "yes" if point.alarm.resolved else "no: unresolved",
-            _percent(point.recall),
-            _interval(point.recall),
-            f"{point.recall.count} of {point.recall.of}",
-        )
-        for point in points
-    ]
     head = (
         "false alarms allowed",
         "threshold",
-        "seen",
-        "that is",
-        "true rate below (95 %)",
+        "false alarms seen",
+        "true rate below (95\u00a0%)",
         "shown",
-        "recall",
-        "95 %",
-        "shots",
+        "recall (95\u00a0% interval)",
     )
+    rows = [
+        (
+            rate(point.alarm.asked_per_hour),
+            f"{point.alarm.threshold:.4f}",
+            f"{point.alarm.alarms} in {point.alarm.hours:.2f} h\n{point.alarm.shown_per_hour:.3g} per hour",
+            f"{point.alarm.upper95_per_hour:.3g} per hour",
+            "yes" if point.alarm.resolved else "no: unresolved",
+            share_with_interval(point.recall),
+        )
+        for point in points
+    ]
     words = (
         f"The negatives here last {evaluation.negative_hours:.2f} hours. An onset is called a gunshot where its score "
         "is above the threshold, and the threshold is the lowest at which these hours hold no more false alarms than "
@@ -192,24 +201,26 @@ def _thresholds(evaluation: Evaluation) -> str:
             "be shown. The threshold is then the highest score any negative had; all that is shown is that the true "
             "rate is below the bound in the table."
         )
-    return f"<h2>Recall at fixed false alarms</h2><p>{escape(words)}</p>{_table(head, rows, numbers=range(1, 9))}"
+    return (
+        f"<h2>Recall at fixed false alarms</h2><p>{escape(words)}</p>{table(head, rows, numbers=range(1, len(head)))}"
+    )
 
 
 def _recall(evaluation: Evaluation) -> str:
     points = evaluation.operating_points
     if not points:
         return ""
-    distance = [[(_bin_name(item, "m"), item.share) for item in point.recall_by_distance] for point in points]
-    snr = [[(_bin_name(item, "dB"), item.share) for item in point.recall_by_snr] for point in points]
+    distance = [[(bin_name(item), item.share) for item in point.recall_by_distance] for point in points]
+    snr = [[(bin_name(item), item.share) for item in point.recall_by_snr] for point in points]
     cards = "".join(
-        _card(title, _bars(rows, points, x_label, title) + _recall_table(rows, points, x_label))
+        card(title, share_chart(rows, points, x_label, title) + share_table(rows, points, x_label))
         for title, rows, x_label in (
             ("Recall by distance", distance, "distance, metres"),
             ("Recall by SNR", snr, "peak over noise floor, dB"),
         )
     )
     groups = "".join(
-        f"<h3>{title}</h3>{_recall_table(rows, points, name)}"
+        f"<h3>{title}</h3>{share_table(rows, points, name)}"
         for title, name, rows in (
             ("Recall by source", "source", [_named(point.recall_by_source) for point in points]),
             ("Recall by sample rate", "sample rate", [_named(point.recall_by_sample_rate) for point in points]),
@@ -223,48 +234,29 @@ def _recall(evaluation: Evaluation) -> str:
     words = (
         "Shots in which no onset was found count as missed. They have no SNR, so the chart by SNR is of shots with an "
         "onset only; the chart by distance is of shots whose distance was surveyed only. Bars are 95 % Wilson "
-        "intervals."
+        "intervals; in the tables they stand under the share."
     )
     return f'<h2>Recall</h2><p>{words}</p><div class="cards">{cards}</div>{groups}'
 
 
 def _curves(evaluation: Evaluation) -> str:
-    roc, det = evaluation.roc, evaluation.det
-    marks = _curve_marks(evaluation)
     area = "not defined" if evaluation.roc_area is None else f"area {evaluation.roc_area:.4f}"
     precision = (
         "not defined"
         if evaluation.average_precision is None
         else f"average precision {evaluation.average_precision:.4f}"
     )
-    per_hour = evaluation.negative_onsets / evaluation.negative_hours if evaluation.negative_hours else 0.0
-    cards = [
-        _card(
-            f"Receiver operating characteristic (ROC): {area}",
-            _curve(
-                _Axes((0.0, 1.0), (0.0, 1.0), "share of negative onsets called gunshot", "recall"),
-                roc,
-                "ROC: recall against the share of negative onsets called gunshot",
-                [(x, recall) for x, recall, _ in marks],
-            ),
-        ),
-        _card(
-            f"Precision and recall (PR): {precision}",
-            _curve(
-                _Axes((0.0, 1.0), (0.0, 1.0), "recall", "precision"),
-                evaluation.precision_recall,
-                "Precision against recall",
-                [(recall, precision) for _, recall, precision in marks if precision is not None],
-            ),
-        ),
-        _card("Detection error tradeoff (DET), log axes", _det(det, per_hour, evaluation, marks)),
-    ]
+    cards = (
+        card(f"Receiver operating characteristic (ROC): {area}", roc_chart(evaluation)),
+        card(f"Precision and recall (PR): {precision}", precision_recall_chart(evaluation)),
+        card("Detection error tradeoff (DET), log axes", det_chart(evaluation)),
+    )
     words = (
         "Curves are over onsets, whatever the threshold; shots in which no onset was found are not in them. Precision "
         "depends on how many negatives the corpus has, and says nothing of a street."
     )
     return (
-        f'<h2>Curves</h2><p>{words}</p>{_legend(evaluation.operating_points)}<div class="cards">{"".join(cards)}</div>'
+        f'<h2>Curves</h2><p>{words}</p>{legend(evaluation.operating_points)}<div class="cards">{"".join(cards)}</div>'
     )
 
 
@@ -276,32 +268,32 @@ def _labels(evaluation: Evaluation) -> str:
     ]
     rows = [
         (
-            label.source,
             label.label,
+            label.source,
             label.kind.value,
             str(label.clips),
             f"{label.hours:.2f}",
             str(label.onsets),
             str(label.missed),
-            *(_called(share.get((label.source, label.label, label.kind))) for share in shares),
+            *(counted_percent(share.get((label.source, label.label, label.kind))) for share in shares),
         )
-        for label in evaluation.labels
+        for label in sorted(evaluation.labels, key=lambda item: (evaluation.kinds.index(item.kind), item.label))
     ]
     head = (
-        "source",
         "label",
+        "source",
         "kind",
         "clips",
         "hours",
         "onsets",
         "no onset",
-        *(f"called gunshot at {_rate(point.alarm.asked_per_hour)}" for point in points),
+        *(f"called gunshot at {rate(point.alarm.asked_per_hour)}" for point in points),
     )
     kinds = ""
     if points:
         named = [_named(point.called_by_kind) for point in points]
-        kinds = f"<h3>Onsets called gunshot, by kind</h3>{_recall_table(named, points, 'kind')}"
-    return f"<h2>Labels</h2>{_table(head, rows, numbers=range(3, len(head)))}{kinds}"
+        kinds = f"<h3>Onsets called gunshot, by kind</h3>{share_table(named, points, 'kind')}"
+    return f"<h2>Labels</h2>{table(head, rows, numbers=range(3, len(head)))}{kinds}"
 
 
 def _confusion(evaluation: Evaluation) -> str:
@@ -318,54 +310,63 @@ def _confusion(evaluation: Evaluation) -> str:
     return (
         "<h2>Confusion matrix</h2><p>Rows are what it was, columns the likeliest kind; the stronger the colour, the "
         'larger the share of the row.</p><div class="wide"><table>'
-        f'<tr><th>was</th>{head}<th class="n">onsets</th></tr>{"".join(body)}</table></div>'
+        f'<thead><tr><th scope="col">was</th>{head}<th class="n" scope="col">onsets</th></tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
 def _calibration(evaluation: Evaluation) -> str:
+    onsets = evaluation.gunshot_onsets + evaluation.negative_onsets
     cards = "".join(
-        _card(f"{title}: expected calibration error {_error(item)}", _reliability(item, title) + _bins(item))
+        card(
+            f"{title}: expected calibration error {_figure(item.error)}",
+            reliability_chart(item, title.lower()) + calibration_table(item),
+        )
         for title, item in (
-            ("Gunshot probability", evaluation.gunshot_calibration),
-            ("Probability of the likeliest kind", evaluation.top_calibration),
+            ("Gunshot probability, at even odds", evaluation.gunshot_calibration),
+            ("Probability of the likeliest kind, in this corpus's mix", evaluation.top_calibration),
         )
     )
-    return (
-        "<h2>Calibration</h2><p>Where the classifier says 70 %, it should be right 7 times in 10: points on the dashed "
-        "line. Bars are 95 % Wilson intervals, pale columns the share of all onsets that is in each bin.</p>"
-        f'<div class="cards">{cards}</div>'
+    words = (
+        "Where the classifier says 70 %, it should be right 7 times in 10: points on the dashed line. Bars are 95 % "
+        "Wilson intervals, pale columns the part of all onsets that is in each bin. The gunshot probability is stated "
+        "for even odds and judged at them: gunshots and all other onsets weigh one half each, in the shares, the "
+        "columns and the error; only the counts are of onsets as they are. In this corpus's mix, "
+        f"{evaluation.gunshot_onsets} gunshots of {onsets} onsets, its error is "
+        f"{_figure(evaluation.gunshot_calibration_error_in_corpus_mix)}."
     )
+    return f'<h2>Calibration</h2><p>{escape(words)}</p><div class="cards">{cards}</div>'
 
 
-def _errors(heading: str, errors: Sequence[WorstError], players: Sequence[str], sound: bool) -> str:
+def _named(groups: Sequence[GroupShare]) -> list[tuple[str, Share]]:
+    return [(group.name, group.share) for group in groups]
+
+
+def _figure(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.4f}"
+
+
+def _errors(heading: str, errors: Sequence[WorstError], players: Sequence[str]) -> str:
+    """Return the worst errors, each with its player where there are any."""
     if not errors:
         return f"<h2>{heading}</h2><p>None.</p>"
-    head = (
-        "score",
-        "likeliest kind",
-        "label",
-        "detail",
-        "clip",
-        "onset",
-        "SNR",
-        "distance",
-        *(["sound"] if sound else []),
-    )
+    head = ("rank", *(["sound"] if players else []), "score", "likeliest kind", "label", "clip", "SNR", "distance")
     rows = [
         (
+            str(rank),
+            *([Html(players[rank - 1])] if players else []),
             f"{error.score:.4f}",
             error.called.value,
-            error.label,
-            error.sub_label,
-            f"{error.source}: {error.file}",
-            f"{error.at_s:.3f} s",
+            f"{error.label}\n{error.sub_label}",
+            f"{error.source}: {error.file}\nat {error.at_s:.3f} s",
             f"{error.snr_db:.1f} dB",
-            "" if error.distance_m is None else f"{error.distance_m:.0f} m",
+            "-" if error.distance_m is None else f"{error.distance_m:.0f} m",
         )
-        for error in errors
+        for rank, error in enumerate(errors, start=1)
     ]
-    words = "Worst first. " + ("Each sound is made equally loud." if sound else "")
-    return f"<h2>{heading}</h2><p>{words}</p>{_table(head, rows, numbers=(0, 5, 6, 7), last=players if sound else ())}"
+    words = "Worst first." + (" Each sound is made equally loud." if players else "")
+    numbers = [index for index, name in enumerate(head) if name in ("rank", "score", "SNR", "distance")]
+    return f"<h2>{heading}</h2><p>{words}</p>{table(head, rows, numbers=numbers)}"
 
 
 def _player(folder: Path, name: str, example: Example) -> str:
@@ -379,265 +380,3 @@ def _player(folder: Path, name: str, example: Example) -> str:
     soundfile.write(path, samples * (_LOUDNESS / peak if peak else 1.0), example.clip.sample_rate_hz, subtype="PCM_16")
     label = f"{example.clip.label}, {example.clip.file} at {example.at_s:.3f} s"
     return f'<audio controls preload="none" src="{_SOUND_FOLDER}/{name}.wav" aria-label="{escape(label)}"></audio>'
-
-
-# Tables and words
-
-
-def _table(
-    head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = (), last: Sequence[str] = ()
-) -> str:
-    """Return a table; ``numbers`` are columns set to the right, ``last`` a column of ready HTML."""
-    kinds = ["n" if index in numbers else "" for index in range(len(head))]
-    top = "".join(f'<th class="{kind}" scope="col">{escape(text)}</th>' for kind, text in zip(kinds, head, strict=True))
-    body = []
-    for index, row in enumerate(rows):
-        cells = "".join(f'<td class="{kind}">{escape(text)}</td>' for kind, text in zip(kinds, row, strict=False))
-        body.append(f"<tr>{cells}{f'<td>{last[index]}</td>' if last else ''}</tr>")
-    return f'<div class="wide"><table><tr>{top}</tr>{"".join(body)}</table></div>'
-
-
-def _recall_table(rows: Sequence[Sequence[tuple[str, Share]]], points: Sequence[OperatingPoint], name: str) -> str:
-    """Return shares by name, one pair of columns an operating point."""
-    head = [name]
-    for point in points:
-        head += [f"at {_rate(point.alarm.asked_per_hour)}", "95 %"]
-    body = []
-    for group in zip(*rows, strict=True):
-        cells = [group[0][0]]
-        for _, share in group:
-            cells += [_called(share), _interval(share)]
-        body.append(cells)
-    return _table(head, body, numbers=range(1, len(head))) if body else "<p>None.</p>"
-
-
-def _card(title: str, body: str) -> str:
-    return f"<figure><figcaption>{escape(title)}</figcaption>{body}</figure>"
-
-
-def _named(groups: Sequence[GroupShare]) -> list[tuple[str, Share]]:
-    return [(group.name, group.share) for group in groups]
-
-
-def _bin_name(item: BinShare, unit: str) -> str:
-    if item.low is None:
-        return f"below {item.high:g} {unit}"
-    return f"{item.low:g} {unit} and more" if item.high is None else f"{item.low:g} to {item.high:g} {unit}"
-
-
-def _rate(per_hour: float) -> str:
-    """Return a rate of false alarms in the unit in which it is a whole number, if there is one."""
-    for hours, unit in ((1.0, "hour"), (24.0, "day")):
-        count = per_hour * hours
-        if count >= 1.0 and math.isclose(count, round(count)):
-            return f"{round(count)} per {unit}"
-    return f"{per_hour:.3g} per hour"
-
-
-def _percent(share: Share) -> str:
-    return "-" if share.share is None else f"{100 * share.share:.1f} %"
-
-
-def _interval(share: Share) -> str:
-    return "-" if share.share is None else f"{100 * share.low95:.1f} to {100 * share.high95:.1f} %"
-
-
-def _called(share: Share | None) -> str:
-    return "-" if share is None or share.share is None else f"{_percent(share)} ({share.count} of {share.of})"
-
-
-def _error(item: Calibration) -> str:
-    return "not defined" if item.error is None else f"{item.error:.4f}"
-
-
-def _bins(item: Calibration) -> str:
-    rows = [
-        (f"{bin_.low:.2f} to {bin_.high:.2f}", f"{bin_.mean_probability:.3f}", _called(bin_.observed))
-        for bin_ in item.bins
-        if bin_.mean_probability is not None
-    ]
-    return _table(("stated", "mean", "came true"), rows, numbers=(1, 2)) if rows else "<p>No onsets.</p>"
-
-
-# Charts
-
-
-@dataclass(slots=True)
-class _Scale:
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = False
-
-    def __call__(self, value: float) -> float:
-        low, high, at = self.low, self.high, value
-        if self.log:
-            low, high, at = math.log10(low), math.log10(high), math.log10(value)
-        return self.start + (at - low) / (high - low) * (self.end - self.start)
-
-    def ticks(self) -> list[float]:
-        if not self.log:
-            return [self.low + number * (self.high - self.low) / 5 for number in range(6)]
-        first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-        return [10.0**power for power in range(first, last + 1)]
-
-
-class _Axes:
-    """Axes in a box, with a quiet grid; ``names`` in place of numbers where x is one of several groups."""
-
-    def __init__(
-        self,
-        x_range: tuple[float, float],
-        y_range: tuple[float, float],
-        x_label: str,
-        y_label: str,
-        *,
-        log: bool = False,
-        names: Sequence[str] = (),
-    ) -> None:
-        self.x = _Scale(*x_range, _LEFT, _WIDTH - _RIGHT, log)
-        self.y = _Scale(*y_range, _HEIGHT - _BOTTOM, _TOP, log)
-        self._labels = x_label, y_label
-        self._names = names
-        self.marks: list[str] = []
-
-    def path(self, kind: str, points: Sequence[tuple[float, float]]) -> None:
-        if points:
-            steps = "L".join(f"{self.x(x):.1f} {self.y(y):.1f}" for x, y in points)
-            self.marks.append(f'<path class="{kind}" d="M{steps}"/>')
-
-    def dot(self, number: int, x: float, y: float, words: str) -> None:
-        self.marks.append(_symbol(number, self.x(x), self.y(y), f"<title>{escape(words)}</title>"))
-
-    def svg(self, title: str) -> str:
-        parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">']
-        labels = (
-            [(number + 0.5, name) for number, name in enumerate(self._names)]
-            if self._names
-            else [(value, f"{value:g}") for value in self.x.ticks()]
-        )
-        for value, text in labels:
-            x = self.x(value)
-            if not self._names:
-                parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
-            parts.append(f'<text class="tick mid" x="{x:.1f}" y="{_HEIGHT - _BOTTOM + 17}">{escape(text)}</text>')
-        for value in self.y.ticks():
-            y = self.y(value)
-            parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{y + 4:.1f}">{value:g}</text>')
-        middle_x, middle_y = (_LEFT + _WIDTH - _RIGHT) / 2, (_TOP + _HEIGHT - _BOTTOM) / 2
-        parts.append(f'<text class="name mid" x="{middle_x}" y="{_HEIGHT - 8}">{escape(self._labels[0])}</text>')
-        parts.append(
-            f'<text class="name mid" transform="translate(14 {middle_y}) rotate(-90)">{escape(self._labels[1])}</text>'
-        )
-        return "".join([*parts, *self.marks, "</svg>"])
-
-
-def _symbol(number: int, x: float, y: float, inside: str = "") -> str:
-    """Return a disc, square or diamond: told apart without colour."""
-    kind = _MARKS[number % len(_MARKS)]
-    shapes = (
-        f"M{x - 5:.1f} {y:.1f}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z",
-        f"M{x - 4.5:.1f} {y - 4.5:.1f}h9v9h-9z",
-        f"M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z",
-    )
-    return f'<path class="dot {kind}" d="{shapes[number % len(shapes)]}">{inside}</path>'
-
-
-def _legend(points: Sequence[OperatingPoint]) -> str:
-    keys = "".join(
-        f'<span class="key"><svg viewBox="0 0 14 14" aria-hidden="true">{_symbol(number, 7, 7)}</svg>'
-        f"{escape(_rate(point.alarm.asked_per_hour))}{'' if point.alarm.resolved else ' (unresolved)'}</span>"
-        for number, point in enumerate(points)
-    )
-    return f'<p class="legend">{keys}</p>'
-
-
-def _curve_marks(evaluation: Evaluation) -> list[tuple[float, float, float | None]]:
-    """Return share of negatives called, recall over onsets and precision at each operating point."""
-    marks: list[tuple[float, float, float | None]] = []
-    if evaluation.gunshot_onsets and evaluation.negative_onsets:
-        for point in evaluation.operating_points:
-            called = point.recall.count + point.alarm.alarms
-            marks.append(
-                (
-                    point.alarm.alarms / evaluation.negative_onsets,
-                    point.recall.count / evaluation.gunshot_onsets,
-                    point.recall.count / called if called else None,
-                )
-            )
-    return marks
-
-
-def _curve(axes: _Axes, curve: Curve, title: str, marks: Sequence[tuple[float, float]]) -> str:
-    if not curve.x:
-        return "<p>Not defined: it needs both gunshots and negatives.</p>"
-    axes.path("line c0", list(zip(curve.x, curve.y, strict=True)))
-    for number, (x, y) in enumerate(marks):
-        axes.dot(number, x, y, f"{x:.4f}, {y:.4f}")
-    return axes.svg(title)
-
-
-def _det(
-    curve: Curve, per_hour: float, evaluation: Evaluation, marks: Sequence[tuple[float, float, float | None]]
-) -> str:
-    if not curve.x or not per_hour:
-        return "<p>Not defined: it needs both gunshots and negatives.</p>"
-    # What is 0 has no place on a log axis; it is drawn at half a count, the left or lower edge.
-    least_x, least_y = 0.5 / evaluation.negative_hours, 0.5 / evaluation.gunshot_onsets
-    axes = _Axes(
-        (least_x, max(per_hour, 2 * least_x)),
-        (least_y, 1.0),
-        "false alarms per hour",
-        "share of gunshots missed",
-        log=True,
-    )
-    for point in evaluation.operating_points:
-        asked = point.alarm.asked_per_hour
-        if least_x < asked < per_hour:
-            axes.path("mark", [(asked, least_y), (asked, 1.0)])
-    axes.path("line c0", [(max(x * per_hour, least_x), max(y, least_y)) for x, y in zip(curve.x, curve.y, strict=True)])
-    for number, (x, recall, _) in enumerate(marks):
-        axes.dot(
-            number,
-            max(x * per_hour, least_x),
-            max(1.0 - recall, least_y),
-            f"{x * per_hour:.3g} false alarms per hour, {1.0 - recall:.4f} missed",
-        )
-    return axes.svg("DET: share of gunshots missed against false alarms per hour, both on log axes") + (
-        '<p class="quiet">What is 0 is drawn at half a count, on the edge. Dashed lines are the rates asked for.</p>'
-    )
-
-
-def _bars(
-    rows: Sequence[Sequence[tuple[str, Share]]], points: Sequence[OperatingPoint], x_label: str, title: str
-) -> str:
-    names = [name for name, _ in rows[0]]
-    axes = _Axes((0.0, float(len(names))), (0.0, 1.0), x_label, "recall", names=names)
-    for number, row in enumerate(rows):
-        shift = 0.5 + 0.12 * (number - (len(rows) - 1) / 2)
-        for place, (name, share) in enumerate(row):
-            if share.share is not None:
-                axes.path(f"bar c{number % 3}", [(place + shift, share.low95), (place + shift, share.high95)])
-                axes.dot(number, place + shift, share.share, f"{name}: {_called(share)}, 95 % {_interval(share)}")
-    return axes.svg(f"{title}, with 95 % intervals") + _legend(points)
-
-
-def _reliability(item: Calibration, title: str) -> str:
-    axes = _Axes((0.0, 1.0), (0.0, 1.0), "probability stated", "share that came true")
-    total = sum(bin_.observed.of for bin_ in item.bins)
-    for bin_ in item.bins:
-        if total and bin_.observed.of:
-            left, right, top = axes.x(bin_.low), axes.x(bin_.high), axes.y(bin_.observed.of / total)
-            axes.marks.append(
-                f'<rect class="count" x="{left + 1:.1f}" y="{top:.1f}" width="{right - left - 2:.1f}" '
-                f'height="{axes.y(0.0) - top:.1f}"><title>{bin_.observed.of} onsets</title></rect>'
-            )
-    axes.path("mark", [(0.0, 0.0), (1.0, 1.0)])
-    for bin_ in item.bins:
-        if bin_.mean_probability is not None and bin_.observed.share is not None:
-            at, observed = bin_.mean_probability, bin_.observed
-            axes.path("bar c1", [(at, observed.low95), (at, observed.high95)])
-            axes.dot(1, at, bin_.observed.share, f"stated {at:.3f}, came true {_called(observed)}")
-    return axes.svg(f"Reliability of the {title.lower()}: share that came true against the probability stated")

@@ -1,8 +1,8 @@
 """Training: from examples and a plan to a network, the same bits for the same seed on the same machine.
 
-Each epoch draws frames anew: half of them gunshots, sources and labels by the plan's shares whatever their number of
-clips, what the network got wrong more often. Every frame is augmented alike, whatever it is. Weights of the last part
-of the run are averaged [Polyak1992].
+Every frame is augmented many times over beforehand, all alike, whatever they are; all networks of a plan learn from the
+same pictures. Each epoch draws anew: half of it gunshots, sources and labels by the plan's shares whatever their number
+of clips, what the network got wrong more often. Weights of the last part of the run are averaged [Polyak1992].
 """
 
 from __future__ import annotations
@@ -21,13 +21,25 @@ from torch import Tensor, nn
 from shotline.domain import GUNSHOT_INDEX, ImpulseKind
 from shotline.errors import InputError
 from shotline.features import MelDefinition
-from shotline_models.architecture import ImpulseNet
+from shotline_models.architecture import Committee, ImpulseNet
 from shotline_models.augment import Augmenter
 from shotline_models.dataset import LIVE_FIRE, Corpus, Example, fold_of
 from shotline_models.pictures import LogMel
 from shotline_models.plan import Plan
+from shotline_models.simulated import SIMULATED
 
-__all__ = ["Epoch", "Frames", "fold_of_example", "gather_frames", "logits_of", "stopping_set", "train"]
+__all__ = [
+    "Epoch",
+    "Frames",
+    "Variants",
+    "draw_variants",
+    "fold_of_example",
+    "gather_frames",
+    "logits_of",
+    "stopping_set",
+    "train",
+    "train_committee",
+]
 
 RATE_HZ = 8_000
 """Frames are augmented at this rate: the picture ends below half of it."""
@@ -37,6 +49,9 @@ BACKGROUND_S = 0.25
 """Sound before the onset, as far as it serves as background for others."""
 _AVERAGE_DECAY = 0.99
 _STOPPING_SHARE = 12
+_SEEDS_APART = 1_000
+_STEPS = 255
+"""A picture is kept in so many steps: of 60 dB they are a quarter of a decibel."""
 _LEAST_LOSS = 0.02
 
 
@@ -59,6 +74,24 @@ class Frames:
     background: NDArray[np.float32]
     kind: NDArray[np.int64]
     examples: Sequence[Example]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Variants:
+    """Pictures of every frame as augmentation made it, several of each.
+
+    Parameters
+    ----------
+    steps : ndarray, shape (n_variants, n, bands, columns), uint8
+        A picture times 255.
+    """
+
+    steps: NDArray[np.uint8]
+
+    def some(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """Return a picture of each of these frames, any of its variants, shape (n_rows, 1, bands, columns)."""
+        chosen = self.steps[rng.integers(len(self.steps), size=len(rows)), rows]
+        return torch.from_numpy(chosen).float().div_(_STEPS)[:, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +148,66 @@ def gather_frames(corpus: Corpus, definition: MelDefinition, *, rng: np.random.G
     return Frames(sound, background, kind, corpus.examples)
 
 
+def draw_variants(
+    frames: Frames,
+    folds: NDArray[np.int64],
+    plan: Plan,
+    *,
+    device: torch.device,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Variants:
+    """Augment every frame as often as the plan says.
+
+    Background is lent within a fold: no network learns from the sound of what it is judged by.
+
+    Parameters
+    ----------
+    frames : Frames
+    folds : ndarray, shape (n,), int
+        Which fold holds each frame out.
+    plan : Plan
+    device : torch.device
+        That makes the pictures; augmentation itself runs on the processor.
+    progress : callable (done, of_how_many)
+    """
+    augment, pictures = Augmenter(plan.augmentation, RATE_HZ), LogMel(plan.mel, RATE_HZ, device)
+    rng, generator = np.random.default_rng(plan.seed), torch.Generator().manual_seed(plan.seed)
+    count, reach = plan.sampling.variants, round(min(plan.sampling.jitter_s, MARGIN_S) * RATE_HZ)
+    steps = np.zeros((count, len(frames.kind), plan.mel.bands, plan.mel.columns), dtype=np.uint8)
+    heard = np.asarray(frames.background.any(axis=1))
+    for variant in range(count):
+        for fold in np.unique(folds):
+            rows = np.flatnonzero(folds == fold)
+            lenders = rows[heard[rows]]
+            for first in range(0, len(rows), plan.optimiser.batch):
+                mine = rows[first : first + plan.optimiser.batch]
+                lent = None if not len(lenders) else torch.from_numpy(frames.background[rng.choice(lenders, len(mine))])
+                sound = augment(torch.from_numpy(frames.sound[mine]), background=lent, generator=generator)
+                sound = _cut(sound, plan, rng.integers(-reach, reach + 1, len(mine)))
+                made = pictures(sound.to(device))[:, 0].mul(_STEPS).round().to(torch.uint8)
+                steps[variant, mine] = made.cpu().numpy()
+        progress(variant + 1, count)
+    return Variants(steps)
+
+
 def fold_of_example(example: Example, plan: Plan, positions: Sequence[str]) -> int:
-    """Return the fold that holds an example out: live fire by firing position, clips by family."""
+    """Return the fold that holds an example out: live fire by firing position, clips by family; -1 if none does."""
+    if example.clip.source == SIMULATED:
+        return -1
     if example.clip.source == LIVE_FIRE:
         return positions.index(example.clip.family) % plan.folds
     return fold_of(example.clip.family, plan.folds)
 
 
 def stopping_set(examples: Sequence[Example]) -> NDArray[np.bool_]:
-    """Say which examples training never learns from, but stops by: a twelfth of the clips' families and recordings."""
+    """Say which examples training never learns from, but stops by: a twelfth of the families and recordings.
+
+    None of them is simulated.
+    """
     return np.array(
         [
-            zlib.crc32(b"stop:" + (item.clip.file if item.clip.source == LIVE_FIRE else item.clip.family).encode())
+            item.clip.source != SIMULATED
+            and zlib.crc32(b"stop:" + (item.clip.file if item.clip.source == LIVE_FIRE else item.clip.family).encode())
             % _STOPPING_SHARE
             == 0
             for item in examples
@@ -136,6 +217,7 @@ def stopping_set(examples: Sequence[Example]) -> NDArray[np.bool_]:
 
 def train(
     frames: Frames,
+    variants: Variants,
     chosen: NDArray[np.bool_],
     plan: Plan,
     *,
@@ -148,11 +230,13 @@ def train(
     Parameters
     ----------
     frames : Frames
+    variants : Variants
+        Of these frames.
     chosen : ndarray, shape (n,), bool
         What may be learned from or stopped by.
     plan : Plan
     seed : int
-        Of weights, draws and augmentation.
+        Of weights and draws.
     device : torch.device
     progress : callable (Epoch)
 
@@ -165,7 +249,7 @@ def train(
     learned, held_back = chosen & ~stopping, np.flatnonzero(stopping)
     weights = _draw_weights(frames, learned, plan)
     torch.manual_seed(seed)
-    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    rng = np.random.default_rng(seed)
     network = ImpulseNet(width=plan.network.width, dropout=plan.network.dropout).to(device)
     settings = plan.optimiser
     steps_each = max(1, settings.frames_per_epoch // settings.batch)
@@ -173,9 +257,7 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.peak_rate, total_steps=settings.epochs * steps_each
     )
-    augment, pictures = Augmenter(plan.augmentation, RATE_HZ), LogMel(plan.mel, RATE_HZ, device)
     losses = np.full(len(frames.kind), np.nan)
-    lenders = np.flatnonzero(learned & frames.background.any(axis=1))
     averaged: dict[str, Tensor] | None = None
     best: tuple[float, dict[str, Tensor]] | None = None
     history: list[Epoch] = []
@@ -188,11 +270,18 @@ def train(
         )
         for step in range(steps_each):
             mine = rows[step * settings.batch : (step + 1) * settings.batch]
-            lent = torch.from_numpy(frames.background[rng.choice(lenders, len(mine))])
-            sound = augment(torch.from_numpy(frames.sound[mine]), background=lent, generator=generator)
-            sound = _cut(sound, plan, rng.integers(-_jitter(plan), _jitter(plan) + 1, len(mine)))
-            logits = network(pictures(sound.to(device)))
-            each = nn.functional.cross_entropy(logits, torch.from_numpy(frames.kind[mine]).to(device), reduction="none")
+            pictures = variants.some(mine, rng).to(device, memory_format=torch.channels_last)
+            kinds = torch.from_numpy(frames.kind[mine]).to(device)
+            share, other = _pairs(len(mine), settings.mixup, rng)
+            share, other = share.to(device), other.to(device)
+            pictures = torch.lerp(pictures[other], pictures, share[:, None, None, None])
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
+                logits = network(pictures)
+            logits = logits.float()
+            own, others = (
+                nn.functional.cross_entropy(logits, item, reduction="none") for item in (kinds, kinds[other])
+            )
+            each = torch.lerp(others, own, share)
             optimiser.zero_grad()
             torch.autograd.backward(each.mean())
             optimiser.step()
@@ -218,8 +307,38 @@ def train(
     return network, history
 
 
+def train_committee(
+    frames: Frames,
+    variants: Variants,
+    chosen: NDArray[np.bool_],
+    plan: Plan,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Callable[[int, Epoch], None] = lambda *_: None,
+) -> tuple[Committee, list[list[Epoch]]]:
+    """Train as many networks as the plan says, each from another seed; see `train`.
+
+    ``progress`` is also told which member it is about, from 1.
+    """
+    members, histories = [], []
+    for number in range(plan.network.members):
+        network, history = train(
+            frames,
+            variants,
+            chosen,
+            plan,
+            seed=seed + number * _SEEDS_APART,
+            device=device,
+            progress=lambda epoch, number=number: progress(number + 1, epoch),  # type: ignore[misc]
+        )
+        members.append(network)
+        histories.append(history)
+    return Committee(members).eval(), histories
+
+
 def logits_of(
-    network: ImpulseNet, frames: Frames, rows: NDArray[np.int64], plan: Plan, device: torch.device
+    network: nn.Module, frames: Frames, rows: NDArray[np.int64], plan: Plan, device: torch.device
 ) -> NDArray[np.float64]:
     """Return the logits of some frames as they were recorded, shape (n_rows, n_kinds)."""
     pictures = LogMel(plan.mel, RATE_HZ, device)
@@ -231,6 +350,14 @@ def logits_of(
             sound = _cut(torch.from_numpy(frames.sound[mine]), plan, np.zeros(len(mine), dtype=np.int64))
             made.append(network(pictures(sound.to(device))).cpu().double().numpy())
     return np.concatenate(made) if made else np.zeros((0, len(ImpulseKind)))
+
+
+def _pairs(count: int, shape: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Return for each frame its own share in a mixture, a half or more, and who has the rest [Zhang2018]."""
+    if shape == 0.0:
+        return torch.ones(count), torch.arange(count)
+    drawn = rng.beta(shape, shape, count)
+    return torch.from_numpy(np.maximum(drawn, 1.0 - drawn)).float(), torch.from_numpy(rng.permutation(count))
 
 
 def _loss(logits: NDArray[np.float64], kind: NDArray[np.int64]) -> float:
@@ -259,12 +386,22 @@ def _draw_weights(frames: Frames, learned: NDArray[np.bool_], plan: Plan) -> NDA
             share = len(clips) ** 0.7 * plan.sampling.label_weights.get(label, 1.0)
         for rows in clips.values():
             weights[rows] = share / len(clips) / len(rows)
+    simulated = np.array([item.clip.source == SIMULATED for item in frames.examples])
+    _give(weights, ~gunshot & simulated, ~gunshot & ~simulated, plan.sampling.simulated_share)
     for part, share in ((gunshot, plan.sampling.gunshot_share), (~gunshot, 1.0 - plan.sampling.gunshot_share)):
         if weights[part].sum() <= 0.0:
             what = "gunshot" if part is gunshot else "sound that is no gunshot"
             raise InputError(f"no {what} to learn from among {int(learned.sum())} examples; give more data")
         weights[part] *= share / weights[part].sum()
     return weights
+
+
+def _give(weights: NDArray[np.float64], some: NDArray[np.bool_], others: NDArray[np.bool_], share: float) -> None:
+    """Weigh so that some have this share beside others, where there are both."""
+    mine, theirs = weights[some].sum(), weights[others].sum()
+    if mine > 0.0 and theirs > 0.0:
+        weights[some] *= share / mine
+        weights[others] *= (1.0 - share) / theirs
 
 
 def _by_loss(
@@ -280,10 +417,6 @@ def _by_loss(
         chances[part] *= weights[part].sum() / chances[part].sum()
     chances /= chances.sum()
     return chances
-
-
-def _jitter(plan: Plan) -> int:
-    return round(min(plan.sampling.jitter_s, MARGIN_S) * RATE_HZ)
 
 
 def _cut(sound: Tensor, plan: Plan, shift: NDArray[np.int64]) -> Tensor:

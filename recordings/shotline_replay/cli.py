@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-if TYPE_CHECKING:
-    pass
+from shotline_models.registry import DEFAULT_CLASSIFIER
 
 __all__ = ["demo_app", "replay_app"]
 
@@ -58,7 +57,7 @@ def replay(
     model: Annotated[
         str,
         typer.Option(help="With audio: the nodes' classifier; impulse-rules-1, a shipped network, or an ONNX file."),
-    ] = "impulse-rules-1",
+    ] = DEFAULT_CLASSIFIER,
     live: Annotated[
         bool, typer.Option("--live", help="Through a real server and real node processes, at recorded pace.")
     ] = False,
@@ -118,6 +117,9 @@ def demo(
     seed: Annotated[int | None, typer.Option(min=0, help="Other noise and echoes than the scene's own.")] = None,
     pace: Annotated[float, typer.Option(min=0.1, max=10.0, help="Recorded seconds per second.")] = 1.0,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Of the live page; 0 for any free port.")] = 0,
+    model: Annotated[
+        str, typer.Option(help="The nodes' classifier; impulse-rules-1, a shipped network, or an ONNX file.")
+    ] = DEFAULT_CLASSIFIER,
 ) -> None:
     """A simulated city block, real node processes, a real server: hear shots and see them located within a minute.
 
@@ -126,7 +128,7 @@ def demo(
     """
     from shotline_replay.demo import run_demo
 
-    raise typer.Exit(run_demo(once=once, seed=seed, pace=pace, port=port))
+    raise typer.Exit(run_demo(once=once, seed=seed, pace=pace, port=port, model=model))
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -18,6 +18,7 @@ from shotline.errors import EdgeError
 from shotline.records import ALERT_NOTICE, IncidentRecord
 from shotline.timebase import EventClock, parse_utc
 from shotline.units import NS_PER_S, ns_from_seconds
+from shotline_models.registry import DEFAULT_CLASSIFIER
 from shotline_recordings.dataset import Scene, TruthEvent
 from shotline_recordings.scene import load_scene, shipped_scene
 from shotline_recordings.score import score_scene
@@ -35,7 +36,9 @@ _LEAD_BASE_S, _LEAD_PER_PROCESS_S = 4.0, 0.6
 _ASK_S = 0.2
 
 
-def run_demo(*, once: bool, seed: int | None = None, pace: float = 1.0, port: int = 0) -> int:
+def run_demo(
+    *, once: bool, seed: int | None = None, pace: float = 1.0, port: int = 0, model: str = DEFAULT_CLASSIFIER
+) -> int:
     """Run the demo; return the exit code: 0 when every shot was found within its CEP95 and nothing else was alerted."""
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="shotline-demo-") as name:
@@ -51,7 +54,9 @@ def run_demo(*, once: bool, seed: int | None = None, pace: float = 1.0, port: in
         )
         scene = made.dataset.scenes[0]
         try:
-            return _play(scene, folder, console, once=once, pace=pace, port=port, seconds=scene_file.duration_s)
+            return _play(
+                scene, folder, console, once=once, pace=pace, port=port, model=model, seconds=scene_file.duration_s
+            )
         except KeyboardInterrupt:
             console.print("Ended.")
             return 0 if not once else 130
@@ -89,7 +94,9 @@ def verdict(scene: Scene, revisions: Sequence[IncidentRecord]) -> list[str]:
     return problems
 
 
-def _play(scene: Scene, folder: Path, console: Console, *, once: bool, pace: float, port: int, seconds: float) -> int:
+def _play(
+    scene: Scene, folder: Path, console: Console, *, once: bool, pace: float, port: int, model: str, seconds: float
+) -> int:
     nodes = len(scene.recordings)
     lead_s = _LEAD_BASE_S + _LEAD_PER_PROCESS_S * nodes * 2 / (os.cpu_count() or 1)
     for attempt in range(1, _TRIES + 1):
@@ -100,7 +107,7 @@ def _play(scene: Scene, folder: Path, console: Console, *, once: bool, pace: flo
             clock = EventClock(
                 first_ns - ns_from_seconds(_BEFORE_S * pace), time.time_ns() + ns_from_seconds(lead_s), pace
             )
-            session = Session(scene, room, children, clock=clock, http_port=port, exercise=True)
+            session = Session(scene, room, children, clock=clock, http_port=port, model=model, exercise=True)
             console.print(f"Server up. Live page: [bold]{session.page}[/]")
             session.start_nodes(scene.recordings)
             try:

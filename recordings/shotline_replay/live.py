@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusion_server.history import History
-from sensor_node.network import DEFAULT_CLASSIFIER
 from shotline.errors import EdgeError, InputError
 from shotline.records import IncidentRecord
 from shotline.timebase import EventClock
@@ -26,7 +25,7 @@ from shotline_replay.episodes import Episode, detection_episodes, sound_episodes
 from shotline_replay.processes import Children
 from shotline_replay.replay import SceneRun, Source, require_source
 from shotline_replay.report import LiveTiming, Report, RunInfo, fusion_settings, write_json
-from shotline_replay.run import Request, make_folder, write_fusion_outputs
+from shotline_replay.run import Request, check_model, make_folder, write_fusion_outputs
 from shotline_replay.session import NotReadyError, Session, SessionResult, alert_waits_s
 
 __all__ = ["live_episodes", "replay_live"]
@@ -78,13 +77,12 @@ def replay_live(request: Request, *, pace: float, progress: Progress = lambda *_
         raise InputError("pulse sets have no pace; --live is for --from audio, pulses or detections", field="--live")
     if request.sensors:
         raise InputError("random subsets are for --from tuples, without --live", field="--sensors")
-    if request.model != DEFAULT_CLASSIFIER:
-        raise InputError("live nodes run the default classifier; use --model without --live", field="--model")
+    check_model(request)
     started_s = time.perf_counter()
     dataset = open_dataset(request.dataset, loader=request.loader, only=request.only)
     require_source(dataset, request.source)
     make_folder(request.out)
-    played = _play_all(dataset, request.source, pace, progress)
+    played = _play_all(dataset, request, pace, progress)
     timing = LiveTiming(
         first_alerts=latency_stats(played.first_waits_s),
         all_revisions=latency_stats(played.all_waits_s),
@@ -100,6 +98,7 @@ def replay_live(request: Request, *, pace: float, progress: Progress = lambda *_
         only=None if request.only is None else tuple(sorted(request.only)),
         live=True,
         pace=pace,
+        model=request.model if request.source is Source.AUDIO else None,
         fusion=fusion_settings(),
     )
     report = write_fusion_outputs(request.out, dataset, list(played.runs.values()), info, live=timing)
@@ -107,8 +106,8 @@ def replay_live(request: Request, *, pace: float, progress: Progress = lambda *_
     return report
 
 
-def _play_all(dataset: Dataset, source: Source, pace: float, progress: Progress) -> _Played:
-    cut = live_episodes(dataset, source)
+def _play_all(dataset: Dataset, request: Request, pace: float, progress: Progress) -> _Played:
+    cut = live_episodes(dataset, request.source)
     played = _Played({scene.name: SceneRun(scene.name, ()) for scene in dataset.scenes}, [], [], len(cut))
     lead_s = 0.0
     for number, episode in enumerate(cut):
@@ -116,7 +115,7 @@ def _play_all(dataset: Dataset, source: Source, pace: float, progress: Progress)
         lead_s = max(lead_s, _LEAD_BASE_S + _LEAD_PER_PROCESS_S * _sources(episode) * 2 / (os.cpu_count() or 1))
         for attempt in range(1, _TRIES + 1):
             try:
-                ready_s = _play(episode, pace, lead_s, played)
+                ready_s = _play(episode, pace, lead_s, request.model, played)
                 break
             except NotReadyError as error:
                 if attempt == _TRIES:
@@ -133,11 +132,11 @@ def _play_all(dataset: Dataset, source: Source, pace: float, progress: Progress)
     return played
 
 
-def _play(episode: Episode, pace: float, lead_s: float, played: _Played) -> float:
+def _play(episode: Episode, pace: float, lead_s: float, model: str, played: _Played) -> float:
     with tempfile.TemporaryDirectory(prefix="shotline-live-") as name, Children(Path(name)) as children:
         epoch_ns = episode.first_ns - ns_from_seconds(_BEFORE_S * pace)
         clock = EventClock(epoch_ns, time.time_ns() + ns_from_seconds(lead_s), pace)
-        session = Session(episode.scene, Path(name), children, clock=clock)
+        session = Session(episode.scene, Path(name), children, clock=clock, model=model)
         if episode.recordings:
             session.start_nodes(episode.recordings)
         else:

@@ -17,13 +17,13 @@ from itertools import groupby
 from fusion_server.engine import FusionEngine, FusionSettings
 from fusion_server.registry import Registry
 from sensor_node.app import FileSource, NodeApp, NodeProfile
-from sensor_node.network import DEFAULT_CLASSIFIER
 from shotline.domain import ClockState, Incident
 from shotline.errors import DatasetError
 from shotline.messages import Detection
 from shotline.records import IncidentRecord, incident_record
 from shotline.timebase import parse_utc
 from shotline.units import ns_from_seconds
+from shotline_models.registry import DEFAULT_CLASSIFIER
 from shotline_recordings.dataset import Dataset, Recording, Scene
 from shotline_recordings.work import in_parallel
 from shotline_replay.episodes import Episode, sound_episodes

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from sensor_node.network import DEFAULT_CLASSIFIER
 from shotline.domain import Site
 from shotline.errors import InputError, StorageError
 from shotline.records import IncidentRecord
+from shotline_models.registry import DEFAULT_CLASSIFIER
 from shotline_recordings.dataset import Dataset, Scene, open_dataset, save_dataset
 from shotline_recordings.score import LocationCheck, Score
 from shotline_recordings.work import Progress
@@ -34,7 +34,7 @@ from shotline_replay.report import (
 )
 from shotline_replay.tuples import SceneFixes, locate_dataset, locator_report
 
-__all__ = ["Loader", "Request", "make_folder", "replay_to_folder", "write_fusion_outputs"]
+__all__ = ["Loader", "Request", "check_model", "make_folder", "replay_to_folder", "write_fusion_outputs"]
 
 Loader = Literal["auto", "shotline", "pittsburgh"]
 _FORMAT = "shotline-report-1"
@@ -155,14 +155,24 @@ def _check(request: Request) -> None:
         raise InputError(
             f"random subsets of sensors are for --from tuples, saw --from {request.source.value}", field="--sensors"
         )
+    check_model(request)
+    if too_few := [size for size in request.sensors if size < 3]:
+        raise InputError(f"subsets of {too_few[0]} sensors cannot be located; ask for 3 or more", field="--sensors")
+
+
+def check_model(request: Request) -> None:
+    """Refuse a classifier for what has been classified.
+
+    Raises
+    ------
+    InputError
+    """
     if request.model != DEFAULT_CLASSIFIER and request.source is not Source.AUDIO:
         raise InputError(
             f"recorded detections have been classified already; a model is for --from audio, "
             f"saw --from {request.source.value}",
             field="--model",
         )
-    if too_few := [size for size in request.sensors if size < 3]:
-        raise InputError(f"subsets of {too_few[0]} sensors cannot be located; ask for 3 or more", field="--sensors")
 
 
 def _replay_fusion(request: Request, dataset: Dataset, progress: Progress) -> Report:

@@ -24,6 +24,7 @@ from shotline.messages import Detection, pack_frames
 from shotline.records import IncidentRecord
 from shotline.timebase import EventClock, format_utc, parse_utc
 from shotline.units import NS_PER_S
+from shotline_models.registry import DEFAULT_CLASSIFIER
 from shotline_recordings.dataset import Recording, Scene
 from shotline_replay.processes import Child, Children, shotline_command
 
@@ -63,6 +64,8 @@ class Session:
     clock : EventClock
     http_port : int
         0 for any free one.
+    model : str
+        The nodes' classifier; see `sensor_node.network.make_classifier`.
     exercise : bool
         Whether everything that is sent and shown is marked as a test.
     """
@@ -75,9 +78,11 @@ class Session:
         *,
         clock: EventClock,
         http_port: int = 0,
+        model: str = DEFAULT_CLASSIFIER,
         exercise: bool = False,
     ) -> None:
         self._scene = scene
+        self._model = model
         self._folder = folder
         self._children = children
         self._clock = clock
@@ -105,7 +110,7 @@ class Session:
             by_node.setdefault(recording.node, []).append(recording)
         for node, mine in by_node.items():
             config = self._folder / f"node-{node}.toml"
-            config.write_text(_node_toml(node, mine, self.endpoint, self._clock), encoding="utf-8")
+            config.write_text(_node_toml(node, mine, self.endpoint, self._clock, self._model), encoding="utf-8")
             command = shotline_command("node", "run", "--config", str(config), "--until-done", "--json")
             self._sources.append(self._children.start(f"node-{node}", command))
         self._names |= set(by_node)
@@ -224,18 +229,23 @@ def _server_toml(scene: Scene, weather: Weather, clock: EventClock, *, http_port
     return "\n".join(lines) + "\n"
 
 
-def _node_toml(node: str, recordings: Sequence[Recording], endpoint: str, clock: EventClock) -> str:
+def _node_toml(node: str, recordings: Sequence[Recording], endpoint: str, clock: EventClock, model: str) -> str:
     """Return the configuration of a node that plays its recordings on the clock."""
     lines = ["[node]", f"id = {_text(node)}", f"server = {_text(endpoint)}", f'spool = "spool-{node}.db"']
     if recordings[0].full_scale_db_spl is not None:
         lines.append(f"full_scale_db_spl = {recordings[0].full_scale_db_spl!r}")
-    lines += _clock_lines(clock)
+    lines += ["[detector]", f"model = {_text(_absolute(model))}", *_clock_lines(clock)]
     for item in sorted(recordings, key=lambda item: item.start_time_ns):
         state = ClockState.NTP if item.clock_state is ClockState.UNTIMED else item.clock_state
         lines += ["[[sources]]", f"file = {_text(str(item.path.absolute()))}"]
         lines += [f"start_utc = {_text(_instant(item.start_time_ns))}", f"clock_state = {_text(state.value)}"]
         lines += [f"sigma_ms = {item.clock_sigma_ns / 1e6!r}"]
     return "\n".join(lines) + "\n"
+
+
+def _absolute(model: str) -> str:
+    """Return a classifier's name as it is, and the file of one as it is found from any folder."""
+    return str(Path(model).absolute()) if model.endswith(".onnx") else model
 
 
 class _Tail:

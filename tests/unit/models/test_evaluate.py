@@ -154,6 +154,38 @@ def test_one_label_of_two_kinds_is_two_rows() -> None:
     assert len(found.operating_points[0].called_by_label) == 2
 
 
+def test_gun_handling_has_rows_of_its_own() -> None:
+    """Only the sub-label tells it; what follows its colon is the gun."""
+    rattle = clip("rattle", "other_impulse", duration_s=HOUR_S)
+    slide = replace(rattle, file="slide.flac", sub_label="gun handling: P229_SlideReleaseRack")
+    bolt = replace(rattle, file="bolt.flac", sub_label="gun handling: Tikka Model T3, rifle")
+    corpus = Corpus((rattle, slide, bolt), (example(rattle), example(slide), example(bolt)))
+    found = measured(corpus, (0.2, 0.9, 0.1), per_hour=(1 / 3,))
+    assert [(item.label, item.clips, item.hours) for item in found.labels] == [
+        ("other_impulse", 1, 1.0),
+        ("other_impulse: gun handling", 2, 2.0),
+    ]
+    assert [(item.label, item.called_gunshot) for item in found.operating_points[0].called_by_label] == [
+        ("other_impulse", share_of(0, 1)),
+        ("other_impulse: gun handling", share_of(1, 2)),
+    ]
+
+
+def test_gunshot_probabilities_are_judged_at_even_odds() -> None:
+    """A gunshot weighs as four negatives: of two of each, stated at 0.8, 8 in 10 by weight came true."""
+    scores = (0.8,) * 4 + (0.1,) * 6
+    corpus = Corpus((NEAR, DOOR), (*(example(NEAR),) * 2, *(example(DOOR),) * 8))
+    found = measured(corpus, scores)
+    (low, high) = (item for item in found.gunshot_calibration.bins if item.weight)
+    assert (low.observed.share, low.observed.of) == (0.0, 6)
+    assert (low.weight, high.weight) == pytest.approx((0.375, 0.625), abs=1e-12)
+    assert (high.observed.count, high.observed.of) == (2, 4)
+    assert high.observed.share == pytest.approx(0.8, abs=1e-12)
+    assert found.gunshot_calibration.error == pytest.approx(0.375 * 0.1, abs=1e-12)
+    assert found.gunshot_calibration_error_in_corpus_mix == pytest.approx(0.6 * 0.1 + 0.4 * 0.3, abs=1e-12)
+    assert found.top_calibration.error == pytest.approx(0.4 * 0.3 + 0.6 * 0.9, abs=1e-12)
+
+
 def test_confusion_curves_and_calibration() -> None:
     found = measured()
     assert found.confusion[0] == (3, 1, 0, 0, 0, 0)
@@ -213,6 +245,8 @@ def test_without_gunshots_or_without_anything() -> None:
     assert found.operating_points[0].recall.share is None
     assert found.average_precision is None
     assert found.worst_gunshots == ()
+    assert (found.gunshot_calibration.error, found.gunshot_calibration.bins) == (None, ())
+    assert found.gunshot_calibration_error_in_corpus_mix is not None
     nothing = evaluate(Corpus((BIRDS,), ()), np.zeros((0, len(KINDS))), model_id="m")
     assert nothing.gunshot_calibration.error is None
     assert nothing.operating_points[0].alarm.threshold == 0.0
@@ -309,6 +343,38 @@ def test_the_page_says_what_matters(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "prefers-color-scheme: dark" in text
     assert not re.search(r"https?:|//|url\(|@import|\bnan\b|\binf\b", text)
+
+
+def test_the_page_says_at_which_odds(tmp_path: Path) -> None:
+    scores = (0.8,) * 4 + (0.1,) * 6
+    corpus = Corpus((NEAR, DOOR), (*(example(NEAR),) * 2, *(example(DOOR),) * 8))
+    _, words = read(write_report(measured(corpus, scores), tmp_path, corpus=corpus, title="t"))
+    assert "Gunshot probability, at even odds: expected calibration error 0.0375" in words
+    assert "In this corpus's mix, 2 gunshots of 10 onsets, its error is 0.1800." in words
+    assert "in this corpus's mix: expected calibration error 0.6600" in words
+    # By weight, and as counted.
+    assert "0.80 to 0.87 0.800 80.0 % 2 of 4" in words
+
+
+def test_every_cell_has_its_headings(tmp_path: Path) -> None:
+    text = write_report(measured(), tmp_path, corpus=CORPUS, title="t").read_text(encoding="utf-8")
+    assert set(re.findall(r"<th\b[^>]*?(scope=\"\w+\")?>", text)) == {'scope="col"', 'scope="row"'}
+    tables = re.findall(r"<table>.*?</table>", text, flags=re.DOTALL)
+    assert len(tables) == 13
+    for item in tables:
+        rows = [re.findall(r"<t([hd])", row) for row in re.findall(r"<tr>.*?</tr>", item, flags=re.DOTALL)]
+        assert {len(row) for row in rows} == {len(rows[0])}
+        assert {*rows[0]} == {"h"}
+        assert all([row.count("h"), row[0]] == [1, "h"] for row in rows[1:])
+    assert [int(level) for level in re.findall(r"<h(\d)>", text)] == [1, 2, 2, 3, 3, 3, 2, 2, 3, 2, 2, 2, 2]
+
+
+def test_a_small_share_does_not_read_as_none(tmp_path: Path) -> None:
+    busy = clip("busy", "impact", duration_s=HOUR_S)
+    corpus = Corpus((NEAR, busy), (example(NEAR), *(example(busy, float(n)) for n in range(5000))))
+    found = measured(corpus, (0.99, 0.9, *(0.1,) * 4999), per_hour=(1.0,))
+    _, words = read(write_report(found, tmp_path, corpus=corpus, title="t", sound=False))
+    assert "impact 0.02 % (1 of 5000) 0.004 to 0.1 %" in words
 
 
 def test_sound_of_the_worst_errors(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from shotline_models.metrics import (
     calibration,
     confusion_counts,
     det_curve,
+    even_odds,
     expected_calibration_error,
     false_alarm_threshold,
     fit_temperature,
@@ -380,6 +381,86 @@ def test_calibration_refuses_logits() -> None:
         calibration([0.5, 1.5], [True, True])
     with pytest.raises(InputError, match="bins: is 0, expected 1 or more"):
         calibration([0.5], [True], bins=0)
+
+
+def test_a_weight_counts_as_so_many_examples() -> None:
+    """All but the interval: an example of weight 9 is one look, not nine."""
+    stated = np.array([0.1, 0.3, 0.7, 0.9, 0.9, 1.0])
+    came, weights = np.array([False, True, False, True, True, False]), np.array([3, 9, 3, 9, 9, 3])
+    found = calibration(stated, came, weights=weights, bins=3)
+    slow = calibration(np.repeat(stated, weights), np.repeat(came, weights), bins=3)
+    assert found.error == pytest.approx(slow.error, abs=EXACT)
+    for one, other in zip(found.bins, slow.bins, strict=True):
+        assert one.mean_probability == pytest.approx(other.mean_probability, abs=EXACT)
+        assert one.weight == pytest.approx(other.weight, abs=EXACT)
+        assert one.observed.share == pytest.approx(other.observed.share, abs=EXACT)
+    assert [(item.observed.count, item.observed.of) for item in found.bins] == [(1, 2), (0, 0), (2, 4)]
+    assert expected_calibration_error(stated, came, weights=weights, bins=3) == found.error
+    assert calibration(stated, came, weights=np.full(6, 0.25), bins=3) == calibration(stated, came, bins=3)
+
+
+def test_weights_of_what_happened_move_the_odds_of_an_interval() -> None:
+    came = np.array([True, False, False, False, False])
+    (found,) = calibration([0.5] * 5, came, weights=np.where(came, 4.0, 0.5), bins=1).bins
+    counted = share_of(1, 5)
+    for moved, end in ((found.observed.low95, counted.low95), (found.observed.high95, counted.high95)):
+        assert moved / (1.0 - moved) == pytest.approx(8.0 * end / (1.0 - end), rel=EXACT)
+    # Nothing of a bin came true, but what did elsewhere says what it would have weighed.
+    low, _ = calibration([0.1, 0.1, 0.9], [False, False, True], weights=[1.0, 1.0, 20.0], bins=2).bins
+    end = share_of(0, 2).high95
+    assert low.observed.low95 == low.observed.share == 0.0
+    assert low.observed.high95 == pytest.approx(20.0 * end / (20.0 * end + 1.0 - end), rel=EXACT)
+
+
+def test_other_weights_leave_an_interval_open() -> None:
+    for weights in ([1.0, 2.0, 1.0], [1.0, 1.0, 0.0]):
+        (found,) = calibration([0.2] * 3, [True, False, False], weights=weights, bins=1).bins
+        assert (found.observed.low95, found.observed.high95) == (0.0, 1.0)
+
+
+def test_what_weighs_nothing_is_not_there() -> None:
+    low, high = calibration([0.1, 0.9, 0.9], [False, True, True], weights=[0.0, 2.0, 2.0], bins=2).bins
+    assert (low.weight, low.mean_probability, low.observed) == (0.0, None, Share(0, 1, None, 0.0, 1.0))
+    assert (high.weight, high.mean_probability, high.observed.share) == (1.0, 0.9, 1.0)
+    assert calibration([], [], weights=[]).error is None
+
+
+def test_intervals_at_even_odds_hold_what_is_so() -> None:
+    """Sixteen times as rare as at even odds: what is stated at 0.35 comes true in 3 % of the onsets."""
+    rng = np.random.default_rng(4)
+    stated, odds_here = np.append(np.full(150, 0.35), 1.0), 0.35 / 0.65 / 16
+    inside = 0
+    for _ in range(400):
+        came = np.append(rng.random(150) < odds_here / (1.0 + odds_here), True)
+        seen = calibration(stated, came, weights=np.where(came, 16.0, 1.0), bins=10).bins[3].observed
+        inside += seen.low95 <= 0.35 <= seen.high95
+    # 380 are expected, with a standard deviation of 4.4.
+    assert inside >= 367
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ([1.0, np.nan], "weights: 1 of 2 are not finite numbers"),
+        ([1.0, -1.0], "weights: hold a negative number, or only zeros; expected 0 or more and one above 0"),
+        ([0.0, 0.0], "weights: hold a negative number, or only zeros"),
+        ([1.0], "weights: 1 values for 2 scores, expected one each"),
+    ],
+)
+def test_weights_that_are_none(weights: list[float], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        calibration([0.1, 0.9], [False, True], weights=weights)
+
+
+def test_even_odds() -> None:
+    truth = np.array([True, False, False, False, False])
+    weights = even_odds(truth)
+    assert weights[truth].sum() == weights[~truth].sum() == 0.5
+    assert weights.tolist() == [0.5, 0.125, 0.125, 0.125, 0.125]
+    assert even_odds(truth[1:]).sum() == even_odds(truth[:1]).sum() == 0.5
+    assert even_odds([]).size == 0
+    with pytest.raises(InputError, match=r"truth: int64 of shape \(2,\), expected bool"):
+        even_odds([1, 0])
 
 
 # Temperature

@@ -28,10 +28,14 @@ licences = "all"
 folds = 2
 [network]
 width = 2
+members = 2
 [optimiser]
 epochs = 2
 frames_per_epoch = 64
 batch = 32
+[sampling]
+towns = 0
+variants = 2
 [augment]
 codec_chance = 0.0
 """
@@ -73,7 +77,8 @@ def test_a_network_is_trained_judged_and_checked(clips: Path, tmp_path: Path) ->
     assert made >= {"folds/tiny-fold-1.onnx", "folds/tiny-fold-2.onnx", "folds/tiny-fold-2.json"}
     assert made >= {"tiny.onnx", "tiny.json", "curves.csv", "curves.png", "held-out.json", "report/index.html"}
     runs = {row["run"] for row in csv.DictReader((tmp_path / "made" / "curves.csv").read_text().splitlines())}
-    assert runs == {"fold 1 of 2", "fold 2 of 2", "on everything"}
+    whose = ("fold 1 of 2", "fold 2 of 2", "on everything")
+    assert runs == {f"{who}, member {member}" for who in whose for member in (1, 2)}
     twin = read_twin(weights)
     assert [item.per_hour for item in twin.thresholds] == [10.0, 1.0, 1.0 / 24.0]
     assert [(item.source, item.licence) for item in twin.data] == [("made", "CC0 1.0")]

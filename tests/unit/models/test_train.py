@@ -17,13 +17,23 @@ from shotline.domain import ImpulseKind  # noqa: E402
 from shotline.errors import ConfigError, InputError  # noqa: E402
 from shotline.features import MelDefinition, log_mel  # noqa: E402
 from shotline_models import crossval  # noqa: E402
-from shotline_models.architecture import ImpulseNet, count_parameters  # noqa: E402
+from shotline_models.architecture import Committee, ImpulseNet, count_parameters  # noqa: E402
 from shotline_models.dataset import Clip, Corpus, Example  # noqa: E402
 from shotline_models.export import AGREEMENT, export, training_data  # noqa: E402
 from shotline_models.pictures import LogMel  # noqa: E402
 from shotline_models.plan import Plan, is_free, load_plan, plan_digest, shipped_plan  # noqa: E402
 from shotline_models.runtime import calibrated, open_network  # noqa: E402
-from shotline_models.train import RATE_HZ, Frames, gather_frames, logits_of, stopping_set, train  # noqa: E402
+from shotline_models.train import (  # noqa: E402
+    RATE_HZ,
+    Frames,
+    Variants,
+    draw_variants,
+    gather_frames,
+    logits_of,
+    stopping_set,
+    train,
+    train_committee,
+)
 from shotline_models.twin import Threshold, check_picture, twin_path  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -33,8 +43,9 @@ SMALL = {
     "licences": "all",
     "folds": 2,
     "input": {"bands": 16, "after_s": 0.2},
-    "network": {"width": 4},
+    "network": {"width": 4, "members": 2},
     "optimiser": {"epochs": 3, "frames_per_epoch": 128, "batch": 32},
+    "sampling": {"variants": 3},
     "augment": {"codec_chance": 0.0},
 }
 
@@ -77,8 +88,15 @@ def frames(corpus: Corpus, plan: Plan) -> Frames:
 
 
 @pytest.fixture(scope="module")
-def weights(frames: Frames, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network, _ = train(frames, np.ones(len(frames.kind), dtype=bool), plan, seed=plan.seed, device=CPU)
+def variants(frames: Frames, plan: Plan) -> Variants:
+    return draw_variants(frames, crossval.folds_of(frames, plan), plan, device=CPU)
+
+
+@pytest.fixture(scope="module")
+def weights(frames: Frames, variants: Variants, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    network, _ = train_committee(
+        frames, variants, np.ones(len(frames.kind), dtype=bool), plan, seed=plan.seed, device=CPU
+    )
     return export(
         network,
         plan,
@@ -98,7 +116,8 @@ def test_there_is_no_kind_for_speech_or_people_among_the_outputs() -> None:
 def test_the_shipped_plans_keep_to_a_hundred_thousand_parameters() -> None:
     for name in ("impulse-cnn", "impulse-cnn-nc"):
         plan = load_plan(shipped_plan(name))
-        assert count_parameters(ImpulseNet(width=plan.network.width)) <= 100_000
+        members = [ImpulseNet(width=plan.network.width) for _ in range(plan.network.members)]
+        assert count_parameters(Committee(members)) <= 100_000
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000])
@@ -122,34 +141,55 @@ def test_frames_of_every_rate_begin_at_the_same_time(frames: Frames, plan: Plan)
     assert frames.background.any(axis=1).all()
 
 
-def test_one_seed_gives_one_network(frames: Frames, plan: Plan) -> None:
+def test_one_seed_gives_one_network(frames: Frames, variants: Variants, plan: Plan) -> None:
     chosen = np.ones(len(frames.kind), dtype=bool)
     rows = np.arange(len(frames.kind))
     torch.rand(3)
-    runs = [train(frames, chosen, plan, seed=seed, device=CPU) for seed in (3, 3, 4)]
+    runs = [train(frames, variants, chosen, plan, seed=seed, device=CPU) for seed in (3, 3, 4)]
     first, again, other = (logits_of(network, frames, rows, plan, CPU) for network, _ in runs)
     assert (first == again).all()
     assert runs[0][1] == runs[1][1]
     assert not np.allclose(first, other)
 
 
-def test_what_it_stops_by_is_not_learned_from(frames: Frames, plan: Plan) -> None:
+def test_what_it_stops_by_is_not_learned_from(frames: Frames, variants: Variants, plan: Plan) -> None:
     stopping = stopping_set(frames.examples)
     assert 0 < stopping.sum() < 20
     chosen = np.ones(len(frames.kind), dtype=bool)
-    spoiled = Frames(frames.sound.copy(), frames.background.copy(), frames.kind, frames.examples)
-    spoiled.sound[stopping] *= -0.5
-    spoiled.background[stopping] *= 9.0
-    one = train(frames, chosen, plan, seed=1, device=CPU)[1]
-    other = train(spoiled, chosen, plan, seed=1, device=CPU)[1]
+    spoiled = Variants(variants.steps.copy())
+    spoiled.steps[:, stopping] = 99
+    one = train(frames, variants, chosen, plan, seed=1, device=CPU)[1]
+    other = train(frames, spoiled, chosen, plan, seed=1, device=CPU)[1]
     assert [item.loss for item in one] == [item.loss for item in other]
 
 
-def test_held_out_means_held_out(frames: Frames, corpus: Corpus, plan: Plan) -> None:
+def test_variants_differ_and_borrow_no_background_across_folds(frames: Frames, variants: Variants, plan: Plan) -> None:
+    assert variants.steps.shape == (3, len(frames.kind), 16, plan.mel.columns)
+    assert (variants.steps[0] != variants.steps[1]).any(axis=(1, 2)).all()
+    folds = crossval.folds_of(frames, plan)
+    louder = Frames(frames.sound, frames.background * 1.0, frames.kind, frames.examples)
+    louder.background[folds == 0] = louder.background[folds == 0][:, ::-1]
+    again = draw_variants(louder, folds, plan, device=CPU)
+    changed = (again.steps != variants.steps).any(axis=(0, 2, 3))
+    assert changed[folds == 0].any()
+    assert not changed[folds == 1].any()
+
+
+def test_a_committee_says_the_mean_of_what_its_members_say(plan: Plan) -> None:
+    torch.manual_seed(1)
+    members = [ImpulseNet(width=4).eval() for _ in range(3)]
+    picture = torch.rand(5, 1, 16, plan.mel.columns)
+    with torch.no_grad():
+        wanted = torch.stack([torch.softmax(member(picture), dim=1) for member in members]).mean(dim=0)
+        said = torch.softmax(Committee(members)(picture), dim=1)
+    assert said.numpy() == pytest.approx(wanted.numpy(), abs=1e-6)
+
+
+def test_held_out_means_held_out(frames: Frames, variants: Variants, corpus: Corpus, plan: Plan) -> None:
     folds = crossval.folds_of(frames, plan)
     assert set(folds.tolist()) == {0, 1}
-    logits = crossval.held_out_logits(frames, plan, device=CPU)
-    network, _ = train(frames, folds != 0, plan, seed=plan.seed + 1, device=CPU)
+    logits = crossval.held_out_logits(frames, variants, plan, device=CPU)
+    network, _ = train_committee(frames, variants, folds != 0, plan, seed=plan.seed + 1, device=CPU)
     rows = np.flatnonzero(folds == 0)
     assert (logits[rows] == logits_of(network, frames, rows, plan, CPU)).all()
     temperature, of_others = crossval.temperatures(logits, frames.kind, folds)
@@ -160,10 +200,10 @@ def test_held_out_means_held_out(frames: Frames, corpus: Corpus, plan: Plan) -> 
     assert rates == sorted(crossval.PER_HOUR, reverse=True)
 
 
-def test_training_without_gunshots_or_without_others_is_refused(frames: Frames, plan: Plan) -> None:
+def test_training_without_gunshots_or_without_others_is_refused(frames: Frames, variants: Variants, plan: Plan) -> None:
     for kind, message in ((0, "no sound that is no gunshot to learn from"), (4, "no gunshot to learn from")):
         with pytest.raises(InputError, match=message):
-            train(frames, frames.kind == kind, plan, seed=1, device=CPU)
+            train(frames, variants, frames.kind == kind, plan, seed=1, device=CPU)
 
 
 def test_licences_decide_what_is_learned_from(frames: Frames) -> None:
@@ -178,7 +218,7 @@ def test_licences_decide_what_is_learned_from(frames: Frames) -> None:
 
 def test_onnx_says_what_torch_says(weights: Path, plan: Plan) -> None:
     network = open_network(weights)
-    assert network.twin.parameters == count_parameters(ImpulseNet(width=4))
+    assert network.twin.parameters == 2 * count_parameters(ImpulseNet(width=4))
     assert network.twin.input == plan.mel
     assert network.twin.plan_sha256 == plan_digest(plan)
     assert {item.source for item in network.twin.data} == {"s0", "s1"}
