@@ -1,6 +1,6 @@
 """What the network costs on a node: time of a picture and of an inference on one thread, memory, share of a core.
 
-    python benchmarks/classifier_cost.py [--model impulse-cnn-1] [--out benchmarks/results/classifier_cost]
+    python benchmarks/classifier_cost.py [--model impulse-cnn-2] [--out benchmarks/results/classifier_cost]
 
 Sound is noise with bangs at 48 kHz. The share of a core is that of one picture and one inference for every onset, here
 one a second, and for a watch that looks at the sound every 100 ms whether there is an onset or not. Memory is that of a

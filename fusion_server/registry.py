@@ -61,4 +61,5 @@ class Registry:
             snr_db=detection.snr_db,
             level_db=detection.peak_level_db,
             gunshot_probability=detection.probability(ImpulseKind.GUNSHOT),
+            model_id=detection.model_id,
         )

@@ -116,6 +116,8 @@ class Arrival:
         Peak level; comparable between nodes only when calibrated. NaN when nobody measured it.
     gunshot_probability : float | None
         From the node's classifier; None when nothing classified it.
+    model_id : str
+        Of that classifier; "" when nobody knows.
     """
 
     uid: DetectionId
@@ -125,6 +127,7 @@ class Arrival:
     snr_db: float = 20.0
     level_db: float = math.nan
     gunshot_probability: float | None = None
+    model_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,10 +59,13 @@ class AssociateSettings:
     burst_log_evidence : float
         A first round may miss `min_log_evidence` by this much if it reaches it once its further rounds no longer count
         as its clutter.
-    class_weight : float
-        How much the node's classifier counts in telling a shot's arrival from clutter.
-    class_usual_probability : float
-        Probability of gunshot that a classifier gives the usual impulse: one that says neither.
+    class_weight, class_usual_probability : float
+        How much the node's classifier counts in telling a shot's arrival from clutter, and what probability of gunshot
+        it gives the usual impulse: one that says neither.
+    rule_models : tuple of str
+        Classifiers that are no trained network, and no classifier.
+    rule_weight, rule_usual_probability : float
+        The same for these.
     path_sigma_s, speed_error_sigma
         As in the locator.
     gate_s : float
@@ -89,7 +92,7 @@ class AssociateSettings:
     detect_probability: float = 0.9
     masked_share: float = 0.5
     mask_s: float = 0.03
-    latency_s: float = 0.6
+    latency_s: float = 0.8
     clutter_hz: float = 0.05
     clutter_window_s: float = 3.0
     clutter_burst_s: float = 1.0
@@ -102,8 +105,11 @@ class AssociateSettings:
     echo_decay_s: float = 0.25
     echo_weaker_db: float = 4.0
     burst_log_evidence: float = 12.0
-    class_weight: float = 2.0
-    class_usual_probability: float = 0.6
+    class_weight: float = 1.5
+    class_usual_probability: float = 0.9
+    rule_models: tuple[str, ...] = ("", "impulse-rules-1", "simulated")
+    rule_weight: float = 2.0
+    rule_usual_probability: float = 0.6
     path_sigma_s: float = 0.009
     speed_error_sigma: float = 0.004
     gate_s: float = 0.045

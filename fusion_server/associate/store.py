@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,18 +167,19 @@ class Store:
         self.columns = wider
 
 
-def _class_odds(arrivals: Iterable[Arrival], settings: AssociateSettings) -> FloatArray:
+def _class_odds(arrivals: Sequence[Arrival], settings: AssociateSettings) -> FloatArray:
     """Return the weighted log odds that each node's classifier gives a gunshot, over those it gives the usual impulse.
 
     Unclassified arrivals say nothing. Shape (n_arrivals,).
     """
-    usual = settings.class_usual_probability
-    probability = np.array(
-        [usual if arrival.gunshot_probability is None else arrival.gunshot_probability for arrival in arrivals]
-    )
-    probability = np.clip(probability, _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
-    odds: FloatArray = np.log(probability / (1.0 - probability)) - np.log(usual / (1.0 - usual))
-    return settings.class_weight * odds
+    rules = frozenset(settings.rule_models)
+    plain = np.array([arrival.model_id in rules for arrival in arrivals], dtype=np.bool_)
+    usual = np.where(plain, settings.rule_usual_probability, settings.class_usual_probability)
+    said = np.array([math.nan if item.gunshot_probability is None else item.gunshot_probability for item in arrivals])
+    probability = np.clip(np.where(np.isnan(said), usual, said), _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
+    odds = np.log(probability / (1.0 - probability)) - np.log(usual / (1.0 - usual))
+    weighted: FloatArray = np.where(plain, settings.rule_weight, settings.class_weight) * odds
+    return weighted
 
 
 _LEAST_PROBABILITY = 0.02

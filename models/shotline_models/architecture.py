@@ -32,7 +32,7 @@ class ImpulseNet(nn.Module):
         super().__init__()
         if width < 2 or width % 2:
             raise ValueError(f"width {width}, expected an even number of channels")
-        channels = (width, 3 * width // 2, 2 * width, 3 * width, 4 * width)
+        channels = (width, 3 * width // 2, 2 * width, 3 * width, 7 * width // 2)
         self.body = nn.Sequential(
             _layer(1, channels[0], stride=(2, 1)),
             _layer(channels[0], channels[1], stride=(2, 2)),

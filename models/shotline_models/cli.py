@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from shotline_models.architecture import Committee
     from shotline_models.dataset import Corpus
     from shotline_models.evaluate import Evaluation
-    from shotline_models.plan import Plan
 
 __all__ = ["app"]
 
@@ -31,8 +30,6 @@ _JSON = typer.Option("--json", help="Say it as JSON.")
 _WORDS = {
     "clips": "listening to clips",
     "positions": "listening to live fire",
-    "towns": "simulating towns",
-    "simulated": "listening to towns",
     "variants": "augmenting",
 }
 
@@ -191,10 +188,6 @@ def train(
     pittsburgh: Annotated[Path | None, typer.Option("--pittsburgh", help="Live fire with surveyed truth.")] = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the network, its twin, curves and report.")],
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")] = "auto",
-    towns: Annotated[
-        Path | None,
-        typer.Option("--towns", help="Folder of the simulator's sound, OUT/towns if none."),
-    ] = None,
     without: Annotated[
         list[str] | None, typer.Option("--without", help="Source that is judged but not learned from.")
     ] = None,
@@ -229,9 +222,7 @@ def train(
         plan = plan.model_copy(update={"without": tuple(without)})
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     corpus = _corpus(manifest, root, pittsburgh, None, plan.mel, margin_s=MARGIN_S, own_sounds=True)
-    frames = gather_frames(
-        corpus + _towns(towns or out / "towns", plan), plan.mel, rng=np.random.default_rng(plan.seed)
-    )
+    frames = gather_frames(corpus, plan.mel, rng=np.random.default_rng(plan.seed))
     folds, allowed = crossval.folds_of(frames, plan), crossval.may_learn(frames, plan)
     with progress_bars(_WORDS) as bars:
         variants = draw_variants(
@@ -256,13 +247,12 @@ def train(
         progress=lambda fold, member, epoch: show(f"fold {fold + 1} of {plan.folds}, member {member}", epoch),
         keep=nets.__setitem__,
     )
-    real = folds >= 0
-    temperature, of_others = crossval.temperatures(logits[real], frames.kind[real], folds[real])
-    probabilities = calibrated(logits[real], of_others)
+    temperature, of_others = crossval.temperatures(logits, frames.kind, folds)
+    probabilities = calibrated(logits, of_others)
     own = np.array([item.clip.label == OWN_SOUNDS for item in corpus.examples])
     clips = corpus.only(lambda clip: clip.label != OWN_SOUNDS)
     found = judge(clips, probabilities[~own], model_id=plan.name)
-    thresholds = crossval.thresholds_of(clips, calibrated(logits[real], temperature)[~own])
+    thresholds = crossval.thresholds_of(clips, calibrated(logits, temperature)[~own])
     network, _ = train_committee(
         frames,
         variants,
@@ -334,24 +324,6 @@ def _corpus(
                 progress=lambda done, of: bars("positions", done, of),
             )
     return corpus
-
-
-def _towns(folder: Path, plan: Plan) -> Corpus:
-    """Simulate what the plan wants to learn from beside recordings, and listen to it."""
-    import os
-
-    from shotline_models.simulated import read_simulated, simulate_towns
-    from shotline_models.train import MARGIN_S
-    from shotline_recordings.work import progress_bars
-
-    with progress_bars(_WORDS) as bars:
-        made = simulate_towns(
-            folder,
-            plan.sampling.towns,
-            jobs=os.cpu_count() or 1,
-            progress=lambda done, of: bars("towns", done, of),
-        )
-        return read_simulated(made, **_reach(plan.mel, MARGIN_S), progress=lambda done, of: bars("simulated", done, of))
 
 
 def _reach(mel: MelDefinition, margin_s: float) -> dict[str, Any]:

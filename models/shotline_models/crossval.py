@@ -23,7 +23,7 @@ PER_HOUR = (10.0, 1.0, 1.0 / 24.0)
 
 
 def folds_of(frames: Frames, plan: Plan) -> NDArray[np.int64]:
-    """Return the fold that holds each example out; -1 for what every fold may learn from."""
+    """Return the fold that holds each example out."""
     positions = sorted({item.clip.family for item in frames.examples if item.clip.source == LIVE_FIRE})
     return np.array([fold_of_example(item, plan, positions) for item in frames.examples], dtype=np.int64)
 
@@ -50,13 +50,11 @@ def held_out_logits(
 ) -> NDArray[np.float64]:
     """Return the logits of every example by the network of the fold that holds it out, shape (n, n_kinds).
 
-    Those that no fold holds out have none: NaN.
-
     ``keep`` is given each fold's network: to replay what it never learned from.
     """
     folds, allowed = folds_of(frames, plan), may_learn(frames, plan)
-    logits = np.full((len(folds), len(ImpulseKind)), np.nan)
-    for fold in sorted(set(folds.tolist()) - {-1}):
+    logits = np.zeros((len(folds), len(ImpulseKind)))
+    for fold in sorted(set(folds.tolist())):
         network, _ = train_committee(
             frames,
             variants,

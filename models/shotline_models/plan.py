@@ -33,8 +33,8 @@ class _Input(ConfigModel):
 
 
 class _Network(ConfigModel):
-    members: int = Field(default=3, ge=1, le=16, description="networks that vote")
-    width: int = Field(default=12, ge=2, le=64)
+    members: int = Field(default=2, ge=1, le=16, description="networks that vote")
+    width: int = Field(default=16, ge=2, le=64)
     dropout: _Share = 0.3
 
 
@@ -49,23 +49,18 @@ class _Optimiser(ConfigModel):
     precision: Literal["float32", "bfloat16"] = Field(
         default="bfloat16", description="of the products in training; the network itself is of 32 bits"
     )
-    mixup: float = Field(
-        default=0.3, ge=0.0, le=10.0, description="two frames are mixed, by shares of a beta distribution of this shape"
-    )
     hard_power: float = Field(default=0.5, ge=0.0, description="frames are drawn by this power of their own last loss")
 
 
 class _Sampling(ConfigModel):
     gunshot_share: _Share = Field(default=0.5, description="of the frames of an epoch")
     source_shares: dict[str, float] = Field(
-        default={"pittsburgh": 0.4, "carioni": 0.25, "ffsl": 0.12, "gungame": 0.03, "simulated": 0.2},
+        default={"pittsburgh": 0.4, "carioni": 0.25, "ffsl": 0.12, "gungame": 0.03},
         description="of the gunshots; a source that is not named has the least of these",
     )
     label_weights: dict[str, float] = Field(
         default={"firework": 3.0}, description="of other labels; 1 for those not named"
     )
-    towns: int = Field(default=12, ge=0, le=1_000, description="of the simulator, to learn from beside the recordings")
-    simulated_share: _Share = Field(default=0.2, description="of what is no gunshot")
     variants: int = Field(default=24, ge=1, le=1_000, description="so often each frame is augmented beforehand")
     jitter_s: float = Field(default=0.010, ge=0.0, le=0.05, description="the onset is off by so much, either way")
 

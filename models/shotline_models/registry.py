@@ -8,8 +8,8 @@ from shotline.errors import InputError
 
 __all__ = ["DEFAULT_CLASSIFIER", "DEFAULT_MODEL", "find_weights", "shipped_models"]
 
-DEFAULT_MODEL = "impulse-cnn-1-nc"
-DEFAULT_CLASSIFIER = "impulse-rules-1"
+DEFAULT_MODEL = "impulse-cnn-2-nc"
+DEFAULT_CLASSIFIER = DEFAULT_MODEL
 """What a node runs unless it is told otherwise: see `sensor_node.network.make_classifier`."""
 _FOLDER = Path(__file__).parent / "weights"
 

@@ -26,7 +26,6 @@ from shotline_models.augment import Augmenter
 from shotline_models.dataset import LIVE_FIRE, Corpus, Example, fold_of
 from shotline_models.pictures import LogMel
 from shotline_models.plan import Plan
-from shotline_models.simulated import SIMULATED
 
 __all__ = [
     "Epoch",
@@ -191,23 +190,17 @@ def draw_variants(
 
 
 def fold_of_example(example: Example, plan: Plan, positions: Sequence[str]) -> int:
-    """Return the fold that holds an example out: live fire by firing position, clips by family; -1 if none does."""
-    if example.clip.source == SIMULATED:
-        return -1
+    """Return the fold that holds an example out: live fire by firing position, clips by family."""
     if example.clip.source == LIVE_FIRE:
         return positions.index(example.clip.family) % plan.folds
     return fold_of(example.clip.family, plan.folds)
 
 
 def stopping_set(examples: Sequence[Example]) -> NDArray[np.bool_]:
-    """Say which examples training never learns from, but stops by: a twelfth of the families and recordings.
-
-    None of them is simulated.
-    """
+    """Say which examples training never learns from, but stops by: a twelfth of the families and recordings."""
     return np.array(
         [
-            item.clip.source != SIMULATED
-            and zlib.crc32(b"stop:" + (item.clip.file if item.clip.source == LIVE_FIRE else item.clip.family).encode())
+            zlib.crc32(b"stop:" + (item.clip.file if item.clip.source == LIVE_FIRE else item.clip.family).encode())
             % _STOPPING_SHARE
             == 0
             for item in examples
@@ -272,16 +265,9 @@ def train(
             mine = rows[step * settings.batch : (step + 1) * settings.batch]
             pictures = variants.some(mine, rng).to(device, memory_format=torch.channels_last)
             kinds = torch.from_numpy(frames.kind[mine]).to(device)
-            share, other = _pairs(len(mine), settings.mixup, rng)
-            share, other = share.to(device), other.to(device)
-            pictures = torch.lerp(pictures[other], pictures, share[:, None, None, None])
             with torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bfloat16"):
                 logits = network(pictures)
-            logits = logits.float()
-            own, others = (
-                nn.functional.cross_entropy(logits, item, reduction="none") for item in (kinds, kinds[other])
-            )
-            each = torch.lerp(others, own, share)
+            each = nn.functional.cross_entropy(logits.float(), kinds, reduction="none")
             optimiser.zero_grad()
             torch.autograd.backward(each.mean())
             optimiser.step()
@@ -352,14 +338,6 @@ def logits_of(
     return np.concatenate(made) if made else np.zeros((0, len(ImpulseKind)))
 
 
-def _pairs(count: int, shape: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return for each frame its own share in a mixture, a half or more, and who has the rest [Zhang2018]."""
-    if shape == 0.0:
-        return torch.ones(count), torch.arange(count)
-    drawn = rng.beta(shape, shape, count)
-    return torch.from_numpy(np.maximum(drawn, 1.0 - drawn)).float(), torch.from_numpy(rng.permutation(count))
-
-
 def _loss(logits: NDArray[np.float64], kind: NDArray[np.int64]) -> float:
     """Return the mean cross-entropy, nats, every kind of the same weight; NaN of nothing."""
     if not len(kind):
@@ -386,22 +364,12 @@ def _draw_weights(frames: Frames, learned: NDArray[np.bool_], plan: Plan) -> NDA
             share = len(clips) ** 0.7 * plan.sampling.label_weights.get(label, 1.0)
         for rows in clips.values():
             weights[rows] = share / len(clips) / len(rows)
-    simulated = np.array([item.clip.source == SIMULATED for item in frames.examples])
-    _give(weights, ~gunshot & simulated, ~gunshot & ~simulated, plan.sampling.simulated_share)
     for part, share in ((gunshot, plan.sampling.gunshot_share), (~gunshot, 1.0 - plan.sampling.gunshot_share)):
         if weights[part].sum() <= 0.0:
             what = "gunshot" if part is gunshot else "sound that is no gunshot"
             raise InputError(f"no {what} to learn from among {int(learned.sum())} examples; give more data")
         weights[part] *= share / weights[part].sum()
     return weights
-
-
-def _give(weights: NDArray[np.float64], some: NDArray[np.bool_], others: NDArray[np.bool_], share: float) -> None:
-    """Weigh so that some have this share beside others, where there are both."""
-    mine, theirs = weights[some].sum(), weights[others].sum()
-    if mine > 0.0 and theirs > 0.0:
-        weights[some] *= share / mine
-        weights[others] *= (1.0 - share) / theirs
 
 
 def _by_loss(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import twins
@@ -55,6 +58,25 @@ def _store(arrivals: list[Arrival], *batches: int, listens_from_s: float = -1e9)
         start += size
         store.admit((EPOCH_NS - store.epoch_ns) / NS_PER_S + 12.0, 340.0, np.array([listens_from_s]))
     return store
+
+
+def test_a_classifier_counts_as_its_kind_does_and_none_counts_nothing(rng: np.random.Generator) -> None:
+    said = (("impulse-rules-1", 0.9), ("simulated", 0.9), ("a-network", 0.9), ("a-network", None), ("", None))
+    arrivals = [
+        replace(arrival, model_id=model, gunshot_probability=probability)
+        for arrival, (model, probability) in zip(_arrivals(rng, 5, 10.0), said, strict=True)
+    ]
+    ordered = sorted(arrivals, key=lambda item: item.time_ns)
+    odds = _store(arrivals).columns.odds[0, :5]
+
+    def logit(probability: float) -> float:
+        return math.log(probability / (1.0 - probability))
+
+    by_rule = SETTINGS.rule_weight * (logit(0.9) - logit(SETTINGS.rule_usual_probability))
+    by_network = SETTINGS.class_weight * (logit(0.9) - logit(SETTINGS.class_usual_probability))
+    wanted = {("impulse-rules-1", 0.9): by_rule, ("simulated", 0.9): by_rule, ("a-network", 0.9): by_network}
+    for arrival, seen in zip(ordered, odds, strict=True):
+        assert seen == pytest.approx(wanted.get((arrival.model_id, arrival.gunshot_probability or 0.0), 0.0), abs=1e-12)
 
 
 @pytest.mark.parametrize("listens_after_s", [-1e6, 0.0, 4.0])

@@ -34,7 +34,6 @@ epochs = 2
 frames_per_epoch = 64
 batch = 32
 [sampling]
-towns = 0
 variants = 2
 [augment]
 codec_chance = 0.0
@@ -108,15 +107,15 @@ def test_shipped_networks_are_listed_and_verified() -> None:
 
 
 def test_every_shipped_network_has_its_plan_its_card_and_its_licences() -> None:
-    assert set(shipped_models()) == {"impulse-cnn-1", "impulse-cnn-1-nc"}
-    for name, plan in (("impulse-cnn-1", "impulse-cnn"), ("impulse-cnn-1-nc", "impulse-cnn-nc")):
+    assert set(shipped_models()) == {"impulse-cnn-2", "impulse-cnn-2-nc"}
+    for name, plan in (("impulse-cnn-2", "impulse-cnn"), ("impulse-cnn-2-nc", "impulse-cnn-nc")):
         twin = read_twin(find_weights(name))
         assert twin.plan_sha256 == plan_digest(load_plan(shipped_plan(plan)))
         assert twin.parameters <= 100_000
         card = (Path(__file__).parents[3] / "models" / "cards" / f"{name}.md").read_text(encoding="utf-8")
         assert twin.sha256 in card
         assert all(item.source in card for item in twin.data)
-        assert all(is_free(item.licence) for item in twin.data) == (name == "impulse-cnn-1")
+        assert all(is_free(item.licence) for item in twin.data) == (name == "impulse-cnn-2")
 
 
 def test_augmentation_can_be_listened_to(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from shotline.errors import AudioError, ConfigError, InputError, StorageError
 from shotline.health import CheckStatus
 from shotline.messages import Ack, Detection, Heartbeat, Hello, Reject, RejectReason, decode, encode, iter_frames
 from shotline.timebase import EventClock, parse_utc
+from shotline_models.registry import DEFAULT_CLASSIFIER
 
 RATE_HZ = 12_000
 START = "2018-12-19T00:49:26.000Z"
@@ -175,7 +176,7 @@ class TestServe:
             summary = replay_to_server(player(wav), server.endpoint, clock=None, stopping=never, patience_s=20.0)
         assert (summary.detections, summary.unacked, summary.problem) == (2, 0, "")
         assert isinstance(server.got[0], Hello)
-        assert (server.got[0].node, server.got[0].model_id) == ("roof-1", "impulse-rules-1")
+        assert (server.got[0].node, server.got[0].model_id) == ("roof-1", DEFAULT_CLASSIFIER)
         assert any(isinstance(item, Heartbeat) for item in server.got)
         assert [item.sequence for item in server.detections()] == [0, 1]
 

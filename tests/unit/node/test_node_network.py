@@ -20,6 +20,7 @@ from shotline.messages import Detection  # noqa: E402
 from shotline_models.architecture import ImpulseNet  # noqa: E402
 from shotline_models.export import export  # noqa: E402
 from shotline_models.plan import Plan  # noqa: E402
+from shotline_models.registry import DEFAULT_CLASSIFIER, DEFAULT_MODEL  # noqa: E402
 from shotline_models.runtime import open_network  # noqa: E402
 from shotline_models.twin import Threshold  # noqa: E402
 
@@ -52,7 +53,7 @@ def _heard(sound: Path, **changes: object) -> list[Detection]:
 
 
 def test_a_node_with_a_network_says_what_the_network_says(weights: Path, bangs: Path) -> None:
-    heard, by_rule = _heard(bangs, model=str(weights)), _heard(bangs)
+    heard, by_rule = _heard(bangs, model=str(weights)), _heard(bangs, model="impulse-rules-1")
     assert [item.arrival_time_ns for item in heard] == [item.arrival_time_ns for item in by_rule]
     assert {item.model_id for item in heard} == {"untaught"}
     assert {item.model_id for item in by_rule} == {"impulse-rules-1"}
@@ -94,7 +95,7 @@ def test_a_rate_that_was_not_measured_is_refused(weights: Path) -> None:
 def test_the_configuration_names_the_classifier(tmp_path: Path) -> None:
     text = '[node]\nid = "n1"\nserver = "tcp://localhost:1"\n[[sources]]\nfile = "a.wav"\n'
     (tmp_path / "node.toml").write_text(text)
-    assert profile_from_config(load_node_config(tmp_path / "node.toml")).model == "impulse-rules-1"
+    assert profile_from_config(load_node_config(tmp_path / "node.toml")).model == DEFAULT_CLASSIFIER == DEFAULT_MODEL
     (tmp_path / "node.toml").write_text(text + '[detector]\nmodel = "mine.onnx"\nreport_per_hour = 1.0\n')
     profile = profile_from_config(load_node_config(tmp_path / "node.toml"))
     assert (profile.model, profile.report_per_hour) == (str(tmp_path / "mine.onnx"), 1.0)

@@ -64,14 +64,14 @@ def test_raw_sound_through_a_network(tmp_path: Path) -> None:
         loader="pittsburgh",
         source=Source.AUDIO,
         only=("FP1/test_002",),
-        model="impulse-cnn-1",
+        model="impulse-cnn-2",
     )
     report = replay_to_folder(request)
-    assert report.run.model == "impulse-cnn-1"
+    assert report.run.model == "impulse-cnn-2"
     assert report.score is not None
     assert report.score.counts.events_found == 1
     (heard,) = load_dataset(tmp_path).scenes
-    assert {item.model_id for item in heard.detections} == {"impulse-cnn-1"}
+    assert {item.model_id for item in heard.detections} == {"impulse-cnn-2"}
 
 
 def test_the_paper_is_beside_the_figures(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_nothing_to_replay_is_an_error_that_says_what_there_is(city: Dataset) ->
     [
         ({"sensors": (4,)}, "random subsets of sensors are for --from tuples"),
         ({"sensors": (2,), "source": Source.TUPLES}, "subsets of 2 sensors cannot be located"),
-        ({"model": "impulse-cnn-1"}, "a model is for --from audio, saw --from pulses"),
+        ({"model": "impulse-cnn-2"}, "a model is for --from audio, saw --from pulses"),
         ({"only": ("elsewhere",)}, "no scene elsewhere; there are small-city, other-city"),
     ],
 )
