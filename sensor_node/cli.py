@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shotline_models.registry import DEFAULT_CLASSIFIER
+
 if TYPE_CHECKING:
     from sensor_node.app import Summary
 
@@ -50,6 +52,9 @@ def replay(
     full_scale_db_spl: Annotated[
         float | None, typer.Option(help="Peak level of digital full scale, dB SPL; else levels are dBFS.")
     ] = None,
+    model: Annotated[
+        str, typer.Option(help="The classifier; impulse-rules-1, a shipped network, or an ONNX file.")
+    ] = DEFAULT_CLASSIFIER,
     out: Annotated[Path | None, typer.Option(help="Write a file of detections.")] = None,
     server: Annotated[str | None, typer.Option(help="Send to a server, like tcp://127.0.0.1:5570.")] = None,
     pace: Annotated[
@@ -101,7 +106,7 @@ def replay(
         clock_state=ClockState(clock_state),
         sigma_ns=ns_from_seconds(sigma_ms / 1000.0),
     )
-    player = NodeApp(NodeProfile(node=node, full_scale_db_spl=full_scale_db_spl), [source])
+    player = NodeApp(NodeProfile(node=node, full_scale_db_spl=full_scale_db_spl, model=model), [source])
     if out is not None:
         summary = replay_to_file(player, out)
     else:
@@ -136,6 +141,24 @@ def check(config: _ConfigFile, as_json: _Json = False) -> None:
         for item in checks:
             typer.echo(f"{item.status.value:4}  {item.name:12} {item.message}")
     raise typer.Exit(1 if worst is CheckStatus.FAIL else 0)
+
+
+@app.command()
+def devices(*, as_json: _Json = False) -> None:
+    """List the sound cards that can be recorded from. Exit 1 when there is none."""
+    from dataclasses import asdict
+
+    from sensor_node.capture import list_inputs
+
+    found = list_inputs()
+    if as_json:
+        typer.echo(json.dumps({"devices": [asdict(item) for item in found]}))
+    else:
+        for item in found:
+            typer.echo(f"{item.name}  ({item.host_api}, {item.channels} channels, {item.default_rate_hz:g} Hz)")
+        if not found:
+            typer.echo("No sound card can be recorded from; is one plugged in, and may this user use it?", err=True)
+    raise typer.Exit(0 if found else 1)
 
 
 def _report(summary: Summary, *, as_json: bool) -> None:
