@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 import msgspec
 
+from fusion_server.admission import RateLimit
 from fusion_server.config import ConsoleSinkSection, JsonlSinkSection, ServerConfig, WebhookSinkSection
 from fusion_server.dispatch import ConsoleSink, Dispatcher, JsonlSink, SigningSecret, Sink, WebhookSink
 from fusion_server.engine import Disposition, FusionEngine
@@ -28,6 +29,7 @@ from fusion_server.health import (
     check_disk,
     check_event_clock,
     check_fusion,
+    check_keys,
     check_receiver,
     check_rejects,
     check_silent_nodes,
@@ -38,10 +40,12 @@ from fusion_server.health import (
 )
 from fusion_server.history import History
 from fusion_server.http_server import HttpServer
-from fusion_server.receiver import CurveServerKeys, Intake, Receiver
+from fusion_server.receiver import CurveGuard, Intake, Receiver
+from shotline.allowlist import WatchedAllowList
 from shotline.domain import DetectionId, Incident, IncidentState
-from shotline.errors import InputError, StorageError, TransportError
+from shotline.errors import StorageError, TransportError
 from shotline.health import Check, HealthReport
+from shotline.keyfiles import load_key_pair
 from shotline.messages import Detection
 from shotline.records import IncidentRecord, incident_record
 from shotline.units import NS_PER_S
@@ -49,7 +53,7 @@ from shotline.units import NS_PER_S
 if TYPE_CHECKING:
     from fusion_server.api import LiveFeed
 
-__all__ = ["Engine", "ServerApp", "load_curve_keys"]
+__all__ = ["Engine", "ServerApp", "load_keys"]
 
 _LOOP_MS = 20
 _REBUILD_NS = 120 * NS_PER_S
@@ -146,6 +150,8 @@ class ServerApp:
 
     # What `close` finds when starting failed half-way.
     _receiver: Receiver | None = None
+    _allow_list: WatchedAllowList | None = None
+    _list_reads = 1
     _dispatcher: Dispatcher | None = None
     _http: HttpServer | None = None
     _live: LiveFeed | None = None
@@ -198,6 +204,7 @@ class ServerApp:
         self._fuse(fresh)
         if self._unsaved:
             self._save_unsaved()
+        self._log_keys()
         self._looped_s = self._monotonic_s()
         return len(fresh)
 
@@ -233,6 +240,7 @@ class ServerApp:
                 messages=intake.counters.messages,
                 quiet_s=None if self._looped_s is None else self._monotonic_s() - self._looped_s,
             ),
+            *self._check_keys(now_ns),
             check_fusion(self._fusion_problem, failures=self._fusion_failures),
             check_silent_nodes(
                 intake.last_heard_ns(), surveyed, now_ns=now_ns, silent_after_s=self._config.server.silent_after_s
@@ -249,9 +257,15 @@ class ServerApp:
     def _start(self) -> None:
         config = self._config
         self._detections_before = self._history.counts().detections
-        self._intake = Intake(self._history, boot=secrets.randbits(63))
-        key_file = config.server.curve_secret_file
-        curve = None if key_file is None else load_curve_keys(Path(key_file))
+        curve, self._allow_list = load_keys(config)
+        self._intake = Intake(
+            self._history,
+            boot=secrets.randbits(63),
+            keys=self._allow_list,
+            limit=RateLimit(config.server.rate_per_s, config.server.burst),
+            event_ns=self._clock.event_ns,
+            future_limit_s=config.server.future_limit_s,
+        )
         self._receiver = Receiver(config.server.bind, self._intake, curve=curve)
         sinks = [self._sink(section) for section in config.sinks]
         self._dispatcher = Dispatcher(sinks, self._history, test=config.server.test_alerts)
@@ -408,6 +422,24 @@ class ServerApp:
                 self._unsaved = waiting[index:]
                 return
 
+    def _log_keys(self) -> None:
+        """Say when the allow-list was read again, and who was refused for its key, each once."""
+        if self._receiver is None or self._allow_list is None:
+            return
+        if self._allow_list.reads != self._list_reads:
+            self._list_reads = self._allow_list.reads
+            keys, problem = len(self._allow_list.current.keys), self._allow_list.problem
+            self._log("allow_list_read", file=str(self._allow_list.path), keys=keys, problem=problem)
+        for refused in self._receiver.refusals.take_new():
+            self._log("key_refused", reason=refused.reason, detail=refused.detail)
+
+    def _check_keys(self, now_ns: int) -> list[Check]:
+        if self._receiver is None or self._allow_list is None:
+            return []
+        accepted = sum(key.is_accepted(now_ns) for key in self._allow_list.current.keys)
+        refusals = self._receiver.refusals
+        return [check_keys(accepted, self._allow_list.problem, refused=dict(refusals.counts), last=refusals.last)]
+
     def _check_sinks(self) -> list[Check]:
         if self._dispatcher is None:
             return []
@@ -428,28 +460,18 @@ class ServerApp:
         self._log_to.flush()
 
 
-def load_curve_keys(path: Path) -> CurveServerKeys:
-    """Read the server's CURVE pair from the file that `shotline keys new` made.
+def load_keys(config: ServerConfig) -> tuple[CurveGuard, WatchedAllowList] | tuple[None, None]:
+    """Read the server's pair and its allow-list; neither when nodes connect in the clear.
 
     Raises
     ------
     InputError
-        The file cannot be read, can be read by others, or holds no pair.
+        One of the files cannot be used.
     """
-    from zmq.auth import load_certificate
-
-    try:
-        mode = path.stat().st_mode & 0o777
-        public, secret = load_certificate(path)
-    except OSError as error:
-        raise InputError(f"cannot read the key: {error.strerror or error}", source=path) from error
-    except ValueError as error:
-        raise InputError("holds no CURVE key; make one with `shotline keys new`", source=path) from error
-    if mode & 0o077:
-        raise InputError(f"the key can be read by others (mode {mode:04o}); run: chmod 600 {path}", source=path)
-    if secret is None:
-        raise InputError("holds only the public key; give the file that ends in .key_secret", source=path)
-    return CurveServerKeys(public=public.decode("ascii"), secret=secret.decode("ascii"))
+    if config.server.curve_secret_file is None or config.server.allow_list is None:
+        return None, None
+    watched = WatchedAllowList(Path(config.server.allow_list))
+    return CurveGuard(load_key_pair(Path(config.server.curve_secret_file)), watched), watched
 
 
 def _of(unused: dict[str, dict[str, int]], disposition: Disposition) -> dict[str, int]:

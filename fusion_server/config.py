@@ -12,7 +12,7 @@ from fusion_server.engine import FusionSettings
 from fusion_server.locate import Height, LocateSettings
 from fusion_server.registry import Registry
 from shotline.atmosphere import Weather, WeatherTimeline
-from shotline.config import ENDPOINT_PATTERN, ConfigModel, UtcText, line_of, load_config
+from shotline.config import ENDPOINT_PATTERN, ConfigModel, UtcText, is_this_machine, line_of, load_config
 from shotline.domain import NODE_ID_PATTERN, Site
 from shotline.errors import ConfigError, InputError, Problem
 from shotline.geodesy import LocalFrame
@@ -42,9 +42,10 @@ class ServerSection(ConfigModel):
     """Where nodes connect, and where everything is kept."""
 
     bind: str = Field(
-        default="tcp://*:5570",
+        default="tcp://127.0.0.1:5570",
         title="endpoint for nodes",
-        description="ZeroMQ endpoint that nodes connect to; * is every address of this machine, port 0 any free port",
+        description="ZeroMQ endpoint that nodes connect to; tcp://*:5570 is every address of this machine and wants "
+        "keys; port 0 is any free port",
         pattern=ENDPOINT_PATTERN,
     )
     database: str = Field(
@@ -59,12 +60,54 @@ class ServerSection(ConfigModel):
         description="file made by `shotline keys new`; absent = nodes connect in the clear",
         min_length=1,
     )
+    allow_list: str | None = Field(
+        default=None,
+        title="allow-list",
+        description="file of the nodes' public keys, made by `shotline keys enrol`; with curve_secret_file",
+        min_length=1,
+    )
+    plain_nodes: bool = Field(
+        default=False,
+        title="allow nodes without keys",
+        description="let nodes connect in the clear from beyond this machine, on a network you trust",
+    )
+    rate_per_s: float = Field(
+        default=200.0,
+        title="rate",
+        description="messages a second taken from one node in the long run; the rest is sent again later",
+        ge=10.0,
+        le=100_000.0,
+    )
+    burst: int = Field(
+        default=5_000, title="burst", description="messages taken from one node at once", ge=100, le=1_000_000
+    )
+    future_limit_s: float = Field(
+        default=2.0,
+        title="future limit",
+        description="seconds after the server's time beyond which a detection is refused: its clock is wrong",
+        ge=0.1,
+        le=60.0,
+    )
     silent_after_s: float = Field(
         default=60.0, title="silence", description="seconds after which a node counts as silent", ge=5.0, le=86_400.0
     )
     test_alerts: bool = Field(
         default=False, title="exercise", description="mark everything that is sent as TEST, in an exercise or a trial"
     )
+
+    @model_validator(mode="after")
+    def _keys_or_this_machine(self) -> ServerSection:
+        if (self.curve_secret_file is None) != (self.allow_list is None):
+            raise ValueError("curve_secret_file and allow_list go together; give both or neither")
+        if self.curve_secret_file is not None and self.plain_nodes:
+            raise ValueError("plain_nodes = true, but curve_secret_file is given; remove one of them")
+        if self.curve_secret_file is None and not self.plain_nodes and not is_this_machine(self.bind):
+            raise ValueError(
+                f"nodes would connect to '{self.bind}' in the clear, from other machines too; give curve_secret_file "
+                "and allow_list (docs/security.md), or bind to tcp://127.0.0.1:5570, or on a network that you trust "
+                "set plain_nodes = true"
+            )
+        return self
 
 
 class HttpSection(ConfigModel):
@@ -348,6 +391,7 @@ class ServerConfig(ConfigModel):
         section = self.fusion
         return FusionSettings(
             lateness_s=section.lateness_s,
+            future_s=self.server.future_limit_s,
             sure_log_evidence=section.sure_log_evidence,
             associate=AssociateSettings(
                 min_nodes=section.min_nodes,
@@ -437,7 +481,8 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
 
     server = config.server
     database = server.database if "://" in server.database else resolve(server.database)
-    key = None if server.curve_secret_file is None else resolve(server.curve_secret_file)
+    secret_file = None if server.curve_secret_file is None else resolve(server.curve_secret_file)
+    allow_list = None if server.allow_list is None else resolve(server.allow_list)
     sinks = tuple(
         sink.model_copy(update={"path": resolve(sink.path)})
         if isinstance(sink, JsonlSinkSection)
@@ -447,7 +492,12 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
         for sink in config.sinks
     )
     return config.model_copy(
-        update={"server": server.model_copy(update={"database": database, "curve_secret_file": key}), "sinks": sinks}
+        update={
+            "server": server.model_copy(
+                update={"database": database, "curve_secret_file": secret_file, "allow_list": allow_list}
+            ),
+            "sinks": sinks,
+        }
     )
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "check_disk",
     "check_event_clock",
     "check_fusion",
+    "check_keys",
     "check_receiver",
     "check_rejects",
     "check_silent_nodes",
@@ -61,6 +62,20 @@ def check_fusion(problem: str, *, failures: int) -> Check:
             {"failures": failures},
         )
     return Check("fusion", CheckStatus.OK, "no failure since start", {"failures": 0})
+
+
+def check_keys(accepted: int, problem: str, *, refused: Mapping[str, int], last: str) -> Check:
+    """Check who may connect: ``problem`` is why the allow-list cannot be read, ``refused`` counts connections."""
+    numbers = {"accepted": accepted, **refused}
+    if problem:
+        message = f"the allow-list cannot be read, the last good one holds ({accepted} keys accepted): {problem}"
+        return Check("keys", CheckStatus.FAIL, message, numbers)
+    if refused:
+        message = f"{sum(refused.values())} connections refused for their key; the last: {last}"
+        return Check("keys", CheckStatus.WARN, message, numbers)
+    if not accepted:
+        return Check("keys", CheckStatus.WARN, "no key is accepted; run `shotline keys enrol` for each node", numbers)
+    return Check("keys", CheckStatus.OK, f"{accepted} keys accepted", numbers)
 
 
 def check_sinks(sinks: Mapping[str, tuple[int, int, str]]) -> Check:

@@ -60,12 +60,13 @@ class StoredDetection:
 
 @dataclass(frozen=True, slots=True)
 class RejectedMessage:
-    """Bytes that were not taken, and why. Only the first 1 KiB is kept."""
+    """Bytes that were not taken, why, and how often. Only the first 1 KiB is kept."""
 
     reason: str
     detail: str
     raw: bytes
     time_ns: int = 0
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,7 +533,7 @@ class History:
             return
         insert = self._insert(_REJECTS)
         upsert = insert.on_conflict_do_update(
-            index_elements=["reason", "detail", "raw"], set_={"count": _REJECTS.c.count + 1}
+            index_elements=["reason", "detail", "raw"], set_={"count": _REJECTS.c.count + insert.excluded.count}
         )
         table = _REJECTS.c
         with self._write() as db:
@@ -544,9 +545,15 @@ class History:
                     )
                     if db.execute(same).first() is None:
                         detail, raw = _OVERFLOW_DETAIL, b""
-                row = {"reason": reject.reason, "detail": detail, "raw": raw, "first_ns": reject.time_ns, "count": 1}
+                row = {
+                    "reason": reject.reason,
+                    "detail": detail,
+                    "raw": raw,
+                    "first_ns": reject.time_ns,
+                    "count": reject.count,
+                }
                 count = db.execute(upsert.returning(table.count), row).scalar_one()
-                self._examples[reject.reason] += count == 1
+                self._examples[reject.reason] += count == reject.count
 
     def reject_counts(self) -> dict[str, int]:
         """Return how many messages were not taken, by reason."""

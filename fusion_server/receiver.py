@@ -1,7 +1,8 @@
 """The server's end of the wire: take messages, commit detections, and only then acknowledge them.
 
 `Intake` decides and knows no socket; `Receiver` is the ROUTER around it. Bytes that cannot be taken become counted
-rejects with a reason; a node hears of each once.
+rejects with a reason; a node hears of each once. Who a message is from is what the allow-list says of the key of its
+connection; what it claims must agree.
 """
 
 from __future__ import annotations
@@ -17,11 +18,15 @@ from typing import Protocol, Self
 import msgspec
 import zmq
 
+from fusion_server.admission import Keys, RateLimit, Refusals, TokenBuckets
 from fusion_server.history import NodeStatus, RejectedMessage, StoredDetection
+from fusion_server.zap import ZAP_DOMAIN, ZapHandler
 from shotline.domain import ClockState, DetectionId
+from shotline.enrolment import Refused
 from shotline.errors import MessageError, StorageError, TransportError
+from shotline.keyfiles import KeyPair
 from shotline.messages import (
-    MAX_MESSAGE_BYTES,
+    MAX_FRAME_BYTES,
     Ack,
     Detection,
     Heartbeat,
@@ -33,13 +38,13 @@ from shotline.messages import (
 )
 from shotline.units import NS_PER_S
 
-__all__ = ["CurveServerKeys", "Intake", "IntakeCounters", "Receiver", "Store", "Taken"]
+__all__ = ["CurveGuard", "Intake", "IntakeCounters", "Receiver", "Store", "Taken"]
 
 _MOST_SEQUENCES_PER_ACK = 4096
 _MOST_DETAIL_CHARACTERS = 512
 _MOST_NODES = 100_000
-_MOST_FRAME_BYTES = 4 * MAX_MESSAGE_BYTES
-"""Above this libzmq cuts the connection; between the two the message is counted and its sender told."""
+_TOLD_AGAIN_NS = NS_PER_S
+"""Who is turned away unread hears of it no more often than this."""
 
 
 class Store(Protocol):
@@ -53,11 +58,19 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CurveServerKeys:
-    """The server's CURVE pair, z85 text. Nodes carry the public one."""
+class CurveGuard:
+    """What encrypts, and who is let in.
 
-    public: str
-    secret: str = field(repr=False)
+    Parameters
+    ----------
+    pair : KeyPair
+        The server's. Nodes carry the public half.
+    keys : Keys
+        The allow-list; the same as the intake's.
+    """
+
+    pair: KeyPair
+    keys: Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +106,29 @@ class Intake:
         Between heartbeats to each peer, and between two writes of node states.
     forget_s : float
         A peer that says nothing for so long gets no more heartbeats.
+    keys : Keys | None
+        The allow-list: each message must come with an accepted key, and from the node that the key is. None: anybody
+        may say to be any node.
+    limit : RateLimit | None
+        Of each node, or without an allow-list of each connection; what is beyond it is not looked at. None: no limit.
+    event_ns : callable (now_ns) -> int
+        Event time from wall time.
+    future_limit_s : float | None
+        A detection that is dated further after event time is refused. None: none is.
     """
 
-    def __init__(self, store: Store, *, boot: int, heartbeat_s: float = 2.0, forget_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        boot: int,
+        heartbeat_s: float = 2.0,
+        forget_s: float = 60.0,
+        keys: Keys | None = None,
+        limit: RateLimit | None = None,
+        event_ns: Callable[[int], int] = lambda now_ns: now_ns,
+        future_limit_s: float | None = None,
+    ) -> None:
         self.counters = IntakeCounters()
         self._detections_problem = ""
         self._others_problem = ""
@@ -111,6 +144,12 @@ class Intake:
         self._changed: set[str] = set()
         self._spoke: set[str] = set()
         self._next_round_ns = 0
+        self._keys = keys
+        self._buckets = None if limit is None else TokenBuckets(limit)
+        self._event_ns = event_ns
+        self._future_limit_s = future_limit_s
+        self._turned_away: Counter[tuple[str, str]] = Counter()
+        self._told_ns: dict[bytes, int] = {}
 
     @property
     def storage_problem(self) -> str:
@@ -131,9 +170,32 @@ class Intake:
         statuses = list(self._statuses.values())
         return {status.node: status.clock_state.value for status in statuses if status.clock_state is not None}
 
-    def take(self, peer: bytes, frames: Sequence[bytes], *, now_ns: int) -> None:
-        """Take one message from a peer; what comes of it waits for `commit`."""
+    def take(self, peer: bytes, frames: Sequence[bytes], *, now_ns: int, key: str = "") -> None:
+        """Take one message from a peer; what comes of it waits for `commit`.
+
+        Parameters
+        ----------
+        peer : bytes
+            The connection.
+        frames : sequence of bytes
+        now_ns : int
+        key : str
+            Public key that the connection was made with, z85 text; "" without CURVE.
+        """
         self.counters.messages += 1
+        node: str | None = None
+        if self._keys is not None:
+            standing = self._keys.standing(key, now_ns=now_ns)
+            if isinstance(standing, Refused):
+                self._turn_away(peer, RejectReason(standing.reason), standing.detail, now_ns)
+                return
+            node = standing.node
+        if self._buckets is not None and not self._buckets.take(peer if node is None else node, now_ns=now_ns):
+            who = "a connection" if node is None else f"node '{node}'"
+            limit = self._buckets.limit
+            detail = f"{who} sends more than {limit.rate_per_s:g} messages a second; send the rest again later"
+            self._turn_away(peer, RejectReason.RATE_LIMITED, detail, now_ns)
+            return
         self._peers[peer] = now_ns
         data = frames[-1] if frames else b""
         if len(frames) != 1 and not (len(frames) == 2 and not frames[0]):
@@ -145,10 +207,20 @@ class Intake:
         except MessageError as error:
             self._reject(peer, data, RejectReason(error.reason), error.detail, now_ns=now_ns)
             return
+        if node is not None and isinstance(message, Hello | Heartbeat | Detection) and message.node != node:
+            detail = f"says to be node '{message.node}', but its key is that of node '{node}'; correct [node] id"
+            self._reject(peer, data, RejectReason.WRONG_NODE, detail, now_ns=now_ns, final=False)
+            return
         if isinstance(message, Detection):
             self.counters.detections += 1
-            self._pending.append((peer, StoredDetection(message, data, now_ns)))
             self._touch(message, now_ns)
+            ahead_s = self._ahead_s(message, now_ns)
+            if self._future_limit_s is not None and ahead_s > self._future_limit_s:
+                detail = f"dated {ahead_s:.3f} s after the server's time, expected at most {self._future_limit_s:g} s"
+                detail += "; check the clock of the node, and that of the server"
+                self._reject(peer, data, RejectReason.IN_FUTURE, detail, now_ns=now_ns)
+                return
+            self._pending.append((peer, StoredDetection(message, data, now_ns)))
         elif isinstance(message, Hello | Heartbeat):
             self._touch(message, now_ns)
             if isinstance(message, Hello):
@@ -171,6 +243,11 @@ class Intake:
         """
         pending, self._pending = self._pending, []
         fresh = self._commit_detections(pending, now_ns=now_ns) if pending else ()
+        self._rejects += [
+            RejectedMessage(reason, detail, b"", now_ns, count=count)
+            for (reason, detail), count in self._turned_away.items()
+        ]
+        self._turned_away.clear()
         if self._rejects:
             self._write(lambda: self._store.count_rejects(self._rejects))
             self._rejects = []
@@ -187,6 +264,7 @@ class Intake:
 
     def forget(self, peer: bytes) -> None:
         """Forget a peer that is gone."""
+        self._told_ns.pop(peer, None)
         self._peers.pop(peer, None)
 
     def _commit_detections(
@@ -225,6 +303,7 @@ class Intake:
             self._changed.clear()
             self._write(lambda: self._store.touch_nodes(changed))
         self._peers = {peer: heard for peer, heard in self._peers.items() if now_ns - heard < self._forget_ns}
+        self._told_ns = {peer: told for peer, told in self._told_ns.items() if 0 <= now_ns - told < _TOLD_AGAIN_NS}
         if self._peers:
             data = self._heartbeat(now_ns)
             self._replies.extend((peer, data) for peer in self._peers)
@@ -240,14 +319,37 @@ class Intake:
         else:
             self._others_problem = ""
 
+    def _ahead_s(self, detection: Detection, now_ns: int) -> float:
+        """Return how far a detection is dated after event time; who does not know the time dates nothing."""
+        if detection.clock_state is ClockState.UNTIMED:
+            return 0.0
+        return (detection.arrival_time_ns - self._event_ns(now_ns)) / NS_PER_S
+
+    def _turn_away(self, peer: bytes, reason: RejectReason, detail: str, now_ns: int) -> None:
+        """Refuse a message unread. It is counted; nothing of it is kept, and its sender hears of it now and then."""
+        self.counters.rejects[reason.value] += 1
+        self._turned_away[reason.value, detail] += 1
+        told_ns = self._told_ns.get(peer)
+        if told_ns is None or not 0 <= now_ns - told_ns < _TOLD_AGAIN_NS:
+            self._told_ns[peer] = now_ns
+            self._replies.append((peer, encode(Reject(reason=reason, detail=detail))))
+
     def _reject(
-        self, peer: bytes, data: bytes, reason: RejectReason, detail: str, *, now_ns: int, answer: bool = True
+        self,
+        peer: bytes,
+        data: bytes,
+        reason: RejectReason,
+        detail: str,
+        *,
+        now_ns: int,
+        answer: bool = True,
+        final: bool = True,
     ) -> None:
         detail = detail[:_MOST_DETAIL_CHARACTERS]
         self.counters.rejects[reason.value] += 1
         self._rejects.append(RejectedMessage(reason.value, detail, data, now_ns))
         if answer:
-            boot, sequence = _claimed_identity(data)
+            boot, sequence = _claimed_identity(data) if final else (None, None)
             self._replies.append((peer, encode(Reject(reason=reason, detail=detail, boot=boot, sequence=sequence))))
 
     def _touch(self, message: Hello | Heartbeat | Detection, now_ns: int) -> None:
@@ -295,10 +397,10 @@ class Receiver:
     endpoint : str
         Where to listen, such as ``tcp://*:5570``; port 0 or ``*`` lets the system choose.
     intake : Intake
-    curve : CurveServerKeys | None
-        Encrypt; None for plain.
+    curve : CurveGuard | None
+        Encrypt, and let in only keys that are accepted; None for plain.
     context : zmq.Context | None
-        None makes one of its own, closed by `close`.
+        None makes one of its own, closed by `close`. With CURVE it must have no other ZAP handler.
     most_per_poll : int
         Messages taken into one transaction.
 
@@ -313,7 +415,7 @@ class Receiver:
         endpoint: str,
         intake: Intake,
         *,
-        curve: CurveServerKeys | None = None,
+        curve: CurveGuard | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         most_per_poll: int = 512,
     ) -> None:
@@ -321,8 +423,15 @@ class Receiver:
         self._most_per_poll = most_per_poll
         self._own_context = context is None
         self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
+        self._curve = curve
         self._socket = _router(self._context, curve)
+        self._zap: ZapHandler | None = None
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
         try:
+            if curve is not None:
+                self._zap = ZapHandler(self._context, curve.keys)
+                self._poller.register(self._zap.socket, zmq.POLLIN)
             self._socket.bind(endpoint)
         except zmq.ZMQError as error:
             self.close()
@@ -348,22 +457,36 @@ class Receiver:
         now_ns : callable () -> int
             UTC nanoseconds by the server's clock.
         """
-        if self._socket.poll(timeout_ms):
+        events = self._poller.poll(timeout_ms)
+        if self._curve is not None:
+            # After the wait: what was revoked meanwhile is not taken any more.
+            self._curve.keys.refresh()
+        if events:
             received_ns = now_ns()
+            if self._zap is not None:
+                self._zap.answer(now_ns=received_ns)
             for _ in range(self._most_per_poll):
                 try:
-                    peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                    envelope, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
                 except zmq.Again:
                     break
-                self._intake.take(peer, frames, now_ns=received_ns)
+                key = "" if self._zap is None else str(frames[-1].get("User-Id"))
+                self._intake.take(envelope.bytes, [frame.bytes for frame in frames], now_ns=received_ns, key=key)
         taken = self._intake.commit(now_ns=now_ns())
         for peer, data in taken.replies:
             self._send(peer, data)
         return taken.fresh
 
+    @property
+    def refusals(self) -> Refusals:
+        """Connections that were refused for their key; none without CURVE."""
+        return Refusals() if self._zap is None else self._zap.refusals
+
     def close(self) -> None:
-        """Close the socket at once."""
+        """Close the sockets at once."""
         self._socket.close(linger=0)
+        if self._zap is not None:
+            self._zap.close()
         if self._own_context:
             self._context.term()
 
@@ -378,18 +501,19 @@ class Receiver:
             self._intake.forget(peer)
 
 
-def _router(context: zmq.Context[zmq.Socket[bytes]], curve: CurveServerKeys | None) -> zmq.Socket[bytes]:
+def _router(context: zmq.Context[zmq.Socket[bytes]], curve: CurveGuard | None) -> zmq.Socket[bytes]:
     socket = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RCVHWM, 10_000)
+    socket.setsockopt(zmq.RCVHWM, 1_000)
     socket.setsockopt(zmq.SNDHWM, 1_000)
-    socket.setsockopt(zmq.MAXMSGSIZE, _MOST_FRAME_BYTES)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
     socket.setsockopt(zmq.HEARTBEAT_IVL, 5_000)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
     if curve is not None:
         socket.curve_server = True
-        socket.curve_secretkey = curve.secret.encode("ascii")
+        socket.curve_secretkey = curve.pair.secret.encode("ascii")
+        socket.zap_domain = ZAP_DOMAIN
     return socket
 
 

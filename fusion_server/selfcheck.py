@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from fusion_server.app import load_curve_keys
+from fusion_server.app import load_keys
 from fusion_server.config import JsonlSinkSection, ServerConfig, WebhookSinkSection
 from fusion_server.dispatch import SigningSecret, WebhookSink
 from fusion_server.health import check_disk, check_store
@@ -68,8 +68,7 @@ def _store(config: ServerConfig) -> Check:
 
 
 def _listen(config: ServerConfig) -> None:
-    key_file = config.server.curve_secret_file
-    curve = None if key_file is None else load_curve_keys(Path(key_file))
+    curve, _ = load_keys(config)
     with History.open("sqlite://") as nothing:
         Receiver(config.server.bind, Intake(nothing, boot=0), curve=curve).close()
 

@@ -16,15 +16,18 @@ from urllib.parse import urlsplit
 
 from sensor_node.audiofile import AudioInfo, boot_for_file, inspect_audio, read_blocks
 from sensor_node.config import NodeConfig
+from sensor_node.connection import CurveClientKeys
 from sensor_node.detector import DetectorSettings, NodeIdentity, NodePipeline
 from sensor_node.network import gunshot_threshold, make_classifier
 from sensor_node.publisher import Publisher, PublisherSettings
 from sensor_node.sampleclock import FixedRateClock
 from sensor_node.spool import MemorySpool, Spool, SpoolCounts, SqliteSpool
 from shotline import __version__
+from shotline.config import is_this_machine
 from shotline.domain import ClockState
 from shotline.errors import AudioError, InputError, ShotlineError, StorageError
 from shotline.health import Check, CheckStatus
+from shotline.keyfiles import load_key_pair
 from shotline.messages import Detection, Heartbeat, Hello, pack_frames
 from shotline.onsets import OnsetSettings
 from shotline.timebase import EventClock, format_utc, parse_utc
@@ -314,11 +317,13 @@ def replay_to_server(
         until_done=True,
         patience_s=patience_s,
         heartbeat_s=PublisherSettings().heartbeat_s,
+        curve=None,
     )
 
 
 def run_node(config: NodeConfig, *, until_done: bool, stopping: Callable[[], bool]) -> Summary:
     """Run the configured node until it is told to stop; with ``until_done``, until everything is acknowledged."""
+    curve = _curve(config)
     app = NodeApp(profile_from_config(config), sources_from_config(config))
     spool: Spool = MemorySpool() if config.node.spool is None else SqliteSpool(Path(config.node.spool))
     try:
@@ -331,6 +336,7 @@ def run_node(config: NodeConfig, *, until_done: bool, stopping: Callable[[], boo
             until_done=until_done,
             patience_s=None,
             heartbeat_s=config.node.heartbeat_interval_s,
+            curve=curve,
         )
     finally:
         spool.close()
@@ -346,6 +352,7 @@ def _serve(
     until_done: bool,
     patience_s: float | None,
     heartbeat_s: float,
+    curve: CurveClientKeys | None,
 ) -> Summary:
     rejected_before = spool.counts().rejected
     with Publisher(
@@ -355,6 +362,7 @@ def _serve(
         heartbeat=app.heartbeat,
         monotonic_s=time.monotonic,
         settings=PublisherSettings(heartbeat_s=heartbeat_s),
+        curve=curve,
     ) as publisher:
 
         def wait_until(event_ns: int) -> bool:
@@ -404,9 +412,16 @@ def _problem(publisher: Publisher, summary: Summary, *, durable: bool) -> str:
     if summary.rejected_by_server:
         return f"the server refused {summary.rejected_by_server} detections; the last: {publisher.last_reject}"
     if summary.unacked and not (summary.stopped and durable):
-        why = publisher.connection_problem or "it does not acknowledge; look at its log"
+        why = publisher.connection_problem or publisher.last_reject or "it does not acknowledge; look at its log"
         return f"{summary.unacked} detections are not acknowledged by the server: {why}"
     return ""
+
+
+def _curve(config: NodeConfig) -> CurveClientKeys | None:
+    node = config.node
+    if node.key_file is None or node.server_key is None:
+        return None
+    return CurveClientKeys(load_key_pair(Path(node.key_file)), node.server_key, node.server_next_key)
 
 
 def _event_clock(config: NodeConfig, start_time_ns: int) -> EventClock | None:
@@ -449,6 +464,7 @@ def check_node(config: NodeConfig) -> list[Check]:
     checks.append(_check_clock(config))
     checks.append(_check_calibration(config))
     checks.append(_check_spool(config))
+    checks.append(_check_keys(config))
     checks.append(_check_server(config.node.server))
     return checks
 
@@ -512,6 +528,21 @@ def _check_spool(config: NodeConfig) -> Check:
     if not os.access(writable, os.W_OK):
         return Check("spool", CheckStatus.FAIL, f"{writable} cannot be written; give this user write permission")
     return Check("spool", CheckStatus.OK, f"{path} can be written")
+
+
+def _check_keys(config: NodeConfig) -> Check:
+    try:
+        curve = _curve(config)
+    except InputError as error:
+        return Check("keys", CheckStatus.FAIL, str(error))
+    if curve is None and is_this_machine(config.node.server):
+        return Check("keys", CheckStatus.OK, "none, and none needed: the server is on this machine")
+    if curve is None:
+        text = "none: what is sent can be read and forged on its way; give node.key_file and node.server_key"
+        return Check("keys", CheckStatus.WARN, text)
+    successor = "no successor" if curve.server_next_public is None else "a successor"
+    text = f"this node is {curve.own.public}; the server's key is pinned, with {successor}"
+    return Check("keys", CheckStatus.OK, text)
 
 
 def _check_server(endpoint: str) -> Check:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from shotline.config import ENDPOINT_PATTERN, ConfigModel, UtcText, line_of, load_config
 from shotline.domain import NODE_ID_PATTERN, ClockState
 from shotline.errors import ConfigError, Problem
+from shotline.keyfiles import PUBLIC_KEY_PATTERN, is_public_key
 from shotline.timebase import parse_utc
 from shotline_models.registry import DEFAULT_CLASSIFIER
 
@@ -25,6 +26,24 @@ class NodeSection(ConfigModel):
     )
     server: str = Field(
         title="server", description="ZeroMQ endpoint, such as tcp://server.example:5570", pattern=ENDPOINT_PATTERN
+    )
+    key_file: str | None = Field(
+        default=None,
+        title="key",
+        description="the node's pair, made by `shotline keys new`, mode 0600; absent = in the clear",
+        min_length=1,
+    )
+    server_key: str | None = Field(
+        default=None,
+        title="server's key",
+        description="public key of the server (`shotline keys show server.key`); no other server is believed",
+        pattern=PUBLIC_KEY_PATTERN,
+    )
+    server_next_key: str | None = Field(
+        default=None,
+        title="server's next key",
+        description="public key that the server will have next, tried when it does not have server_key",
+        pattern=PUBLIC_KEY_PATTERN,
     )
     spool: str | None = Field(
         default=None,
@@ -45,6 +64,17 @@ class NodeSection(ConfigModel):
     calibration_id: str | None = Field(
         default=None, title="calibration", description="id of the calibration it comes from", max_length=64
     )
+
+    @model_validator(mode="after")
+    def _keys_together(self) -> NodeSection:
+        if (self.key_file is None) != (self.server_key is None):
+            raise ValueError("key_file and server_key go together; give both or neither")
+        if self.server_next_key is not None and self.server_key is None:
+            raise ValueError("server_next_key is the successor of server_key, which is missing; give both")
+        for name, key in (("server_key", self.server_key), ("server_next_key", self.server_next_key)):
+            if key is not None and not is_public_key(key):
+                raise ValueError(f"{name} {key} is not the z85 text of a key; copy it from `shotline keys show`")
+        return self
 
 
 class DetectorSection(ConfigModel):
@@ -144,7 +174,13 @@ def load_node_config(path: Path) -> NodeConfig:
         raise ConfigError.from_problems(problems)
     sources = tuple(source.model_copy(update={"file": str(path.parent / source.file)}) for source in config.sources)
     spool = config.node.spool
-    node = config.node.model_copy(update={"spool": None if spool is None else str(path.parent / spool)})
+    key_file = config.node.key_file
+    node = config.node.model_copy(
+        update={
+            "spool": None if spool is None else str(path.parent / spool),
+            "key_file": None if key_file is None else str(path.parent / key_file),
+        }
+    )
     model = config.detector.model
     if model.endswith(".onnx"):
         model = str(path.parent / model)

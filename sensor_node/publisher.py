@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
+from sensor_node.connection import Connection, CurveClientKeys
 from sensor_node.spool import MemorySpool, Spool, SpoolCounts
-from shotline.errors import MessageError, StorageError, TransportError
+from shotline.errors import MessageError, StorageError
 from shotline.messages import (
-    MAX_MESSAGE_BYTES,
     Ack,
     Detection,
     Heartbeat,
@@ -29,20 +28,14 @@ from shotline.messages import (
     encode,
 )
 
-__all__ = ["CurveClientKeys", "Publisher", "PublisherCounters", "PublisherSettings"]
+__all__ = ["Publisher", "PublisherCounters", "PublisherSettings"]
 
 _MOST_MESSAGES_PER_POLL = 1000
 _WINDOW_PARTS = 4
 _RETRY_S = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class CurveClientKeys:
-    """CURVE keys, z85 text: the node's own pair and the server's public key."""
-
-    public: str
-    secret: str = field(repr=False)
-    server_public: str
+_KEY_REFUSED = (RejectReason.UNKNOWN_KEY, RejectReason.REVOKED_KEY)
+_KEEP_IT = (*_KEY_REFUSED, RejectReason.WRONG_NODE, RejectReason.RATE_LIMITED, RejectReason.STORAGE_UNAVAILABLE)
+"""Rejects after which the same detection is sent again: what is wrong is not the detection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +50,8 @@ class PublisherSettings:
         Between heartbeats to the server.
     window : int
         Spooled detections on their way at a time; twice as many when fresh ones come in a burst.
+    pause_s : float
+        When the server says that it is too much at once, nothing but fresh detections is sent for so long.
     reconnect_s, reconnect_most_s : float
         Between attempts to connect, growing from the first to the second.
     memory_most : int
@@ -67,6 +62,7 @@ class PublisherSettings:
     resend_most_s: float = 8.0
     heartbeat_s: float = 5.0
     window: int = 256
+    pause_s: float = 1.0
     reconnect_s: float = 0.1
     reconnect_most_s: float = 30.0
     memory_most: int = 10_000
@@ -135,16 +131,12 @@ class Publisher:
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self.counters = PublisherCounters()
-        self.connected = False
         self.server_heard_s: float | None = None
         """Monotonic instant of the server's last message; None before the first."""
-        self.connection_problem = ""
-        """Why the server is not reached, in plain words; "" while connected."""
         self.storage_problem = ""
         """Why the spool does not keep detections, in plain words; "" while it does."""
         self.last_reject = ""
         """What the server last refused, and why; "" when it never did."""
-        self._endpoint = endpoint
         self._spool = spool
         self._memory = MemorySpool()
         self._hello = hello
@@ -156,27 +148,16 @@ class Publisher:
         self._heartbeat_due_s = 0.0
         self._resend_due_s = 0.0
         self._retry_s = 0.0
-        self._own_context = context is None
-        self._context: zmq.Context[zmq.Socket[bytes]] = context or zmq.Context()
-        self._socket = _dealer(self._context, self._settings, curve)
-        self._monitor = self._socket.get_monitor_socket(
-            zmq.EVENT_HANDSHAKE_SUCCEEDED
-            | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-            | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-            | zmq.EVENT_DISCONNECTED
-            | zmq.EVENT_CONNECT_RETRIED
+        self._paused_until_s = -math.inf
+        self._link = Connection(
+            endpoint,
+            curve=curve,
+            context=context,
+            monotonic_s=monotonic_s,
+            reconnect_s=self._settings.reconnect_s,
+            reconnect_most_s=self._settings.reconnect_most_s,
+            most_queued=max(_MOST_MESSAGES_PER_POLL, 4 * self._settings.window),
         )
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
-        try:
-            self._socket.connect(endpoint)
-        except zmq.ZMQError as error:
-            self.close()
-            raise TransportError(
-                f"cannot connect to '{endpoint}' ({error}); write it like tcp://server.example:5570"
-            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -185,6 +166,21 @@ class Publisher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server took this node in, and the connection holds."""
+        return self._link.is_up
+
+    @property
+    def connection_problem(self) -> str:
+        """Why the server is not reached, in plain words; "" while it is."""
+        return self._link.problem
+
+    @property
+    def server_public(self) -> str | None:
+        """The pinned key that the server has, while connected; None without CURVE."""
+        return self._link.server_public
 
     @property
     def unacked(self) -> int:
@@ -212,7 +208,7 @@ class Publisher:
         """Wait up to ``timeout_ms`` for the server, take what it says, send what is due; return messages taken."""
         due_ms = (self._next_due_s() - self._monotonic_s()) * 1000
         wait_ms = max(0, math.ceil(min(timeout_ms, due_ms)))
-        self._poller.poll(wait_ms)
+        self._link.wait(wait_ms)
         self._watch_connection()
         taken = self._receive()
         self._send_what_is_due()
@@ -228,14 +224,8 @@ class Publisher:
         return True
 
     def close(self) -> None:
-        """Close the sockets at once; what is unacknowledged stays in the spool."""
-        if self._socket.closed:
-            return
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=0)
-        if self._own_context:
-            self._context.term()
+        """Close the connection at once; what is unacknowledged stays in the spool."""
+        self._link.close()
 
     def _keep(self, detection: Detection) -> None:
         try:
@@ -252,38 +242,24 @@ class Publisher:
             self.storage_problem = ""
 
     def _watch_connection(self) -> None:
-        while self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)["event"]
-            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self.connected = True
-                self.connection_problem = ""
+        for up in self._link.watch():
+            self._in_flight.clear()
+            if up:
                 self.counters.connects += 1
                 self._hello_due = True
-                self._in_flight.clear()
-            elif event == zmq.EVENT_DISCONNECTED:
-                self.counters.disconnects += self.connected
-                self._lose_connection("the connection was lost; trying again")
-            elif event == zmq.EVENT_CONNECT_RETRIED:
-                self._lose_connection("nobody answers; is the server running, is the address right?")
             else:
-                self._lose_connection("the server refuses this node; are the keys of both sides right?")
-
-    def _lose_connection(self, why: str) -> None:
-        self.connected = False
-        self.connection_problem = f"{self._endpoint}: {why}"
-        self._in_flight.clear()
+                self.counters.disconnects += 1
 
     def _receive(self) -> int:
         taken = 0
         while taken < _MOST_MESSAGES_PER_POLL:
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            data = self._link.receive()
+            if data is None:
                 break
             taken += 1
             self.server_heard_s = self._monotonic_s()
             try:
-                self._take(frames[-1])
+                self._take(data)
             except MessageError:
                 self.counters.bad_messages += 1
             except StorageError as error:
@@ -308,7 +284,13 @@ class Publisher:
     def _take_reject(self, reject: Reject) -> None:
         self.counters.rejected += 1
         self.last_reject = f"{reject.reason}: {reject.detail}"
-        if reject.boot is None or reject.sequence is None or reject.reason is RejectReason.STORAGE_UNAVAILABLE:
+        if reject.reason is RejectReason.RATE_LIMITED:
+            self._paused_until_s = self._monotonic_s() + self._settings.pause_s
+        elif reject.reason in _KEY_REFUSED and self.connected:
+            self._link.refuse(reject.detail)
+            self._in_flight.clear()
+            self.counters.disconnects += 1
+        if reject.boot is None or reject.sequence is None or reject.reason in _KEEP_IT:
             return
         self._in_flight.pop((reject.boot, reject.sequence), None)
         self._spool.reject(reject.boot, reject.sequence, self.last_reject)
@@ -316,11 +298,11 @@ class Publisher:
 
     def _next_due_s(self) -> float:
         if not self.connected:
-            return math.inf
+            return math.inf if self._link.reopen_s is None else self._link.reopen_s
         due_s = self._retry_s if self._hello_due else self._heartbeat_due_s
         if self._backlog_room():
-            due_s = min(due_s, self._retry_s)
-        return min(due_s, self._resend_due_s) if self._in_flight else due_s
+            due_s = min(due_s, max(self._retry_s, self._paused_until_s))
+        return min(due_s, max(self._resend_due_s, self._paused_until_s)) if self._in_flight else due_s
 
     def _backlog_room(self) -> int:
         """Return how many waiting detections to send now: 0 until a good part of the window is free."""
@@ -333,7 +315,7 @@ class Publisher:
             return
         now_s = self._monotonic_s()
         if self._hello_due:
-            if not self._transmit(encode(self._hello())):
+            if not self._link.send(encode(self._hello())):
                 self._retry_s = now_s + _RETRY_S
                 return
             self._hello_due = False
@@ -341,8 +323,10 @@ class Publisher:
         if now_s >= self._heartbeat_due_s:
             self._rescue_memory()
             counts = SpoolCounts(self.unacked, self._spool.counts().rejected)
-            self.counters.heartbeats_sent += self._transmit(encode(self._heartbeat(counts)))
+            self.counters.heartbeats_sent += self._link.send(encode(self._heartbeat(counts)))
             self._heartbeat_due_s = now_s + self._settings.heartbeat_s
+        if now_s < self._paused_until_s:
+            return
         if self._in_flight and now_s >= self._resend_due_s:
             self._resend(now_s)
         if now_s >= self._retry_s:
@@ -364,7 +348,7 @@ class Publisher:
         for item in self._in_flight.values():
             if item.due_s > now_s:
                 continue
-            if not self._transmit(item.data):
+            if not self._link.send(item.data):
                 break
             self.counters.resent += 1
             item.wait_s = min(2 * item.wait_s, self._settings.resend_most_s)
@@ -392,7 +376,7 @@ class Publisher:
                 return
 
     def _start(self, boot: int, sequence: int, data: bytes) -> bool:
-        if not self._transmit(data):
+        if not self._link.send(data):
             return False
         wait_s = self._settings.resend_after_s
         due_s = self._monotonic_s() + wait_s
@@ -400,30 +384,3 @@ class Publisher:
         self._in_flight[boot, sequence] = _InFlight(data, due_s, wait_s)
         self.counters.sent += 1
         return True
-
-    def _transmit(self, data: bytes) -> bool:
-        try:
-            self._socket.send(data, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
-
-
-def _dealer(
-    context: zmq.Context[zmq.Socket[bytes]], settings: PublisherSettings, curve: CurveClientKeys | None
-) -> zmq.Socket[bytes]:
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.IMMEDIATE, 1)
-    socket.setsockopt(zmq.SNDHWM, max(256, 4 * settings.window))
-    socket.setsockopt(zmq.RCVHWM, _MOST_MESSAGES_PER_POLL)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RECONNECT_IVL, round(settings.reconnect_s * 1000))
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, round(settings.reconnect_most_s * 1000))
-    socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, 5_000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
-    if curve is not None:
-        socket.curve_publickey = curve.public.encode("ascii")
-        socket.curve_secretkey = curve.secret.encode("ascii")
-        socket.curve_serverkey = curve.server_public.encode("ascii")
-    return socket

@@ -12,11 +12,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from shotline.errors import ConfigError, InputError, Problem
 from shotline.timebase import parse_utc
 
-__all__ = ["ENDPOINT_PATTERN", "ConfigModel", "UtcText", "line_of", "load_config", "parse_config"]
+__all__ = ["ENDPOINT_PATTERN", "ConfigModel", "UtcText", "is_this_machine", "line_of", "load_config", "parse_config"]
 
 ENDPOINT_PATTERN = r"^(tcp|ipc)://.+$"
 """What a ZeroMQ endpoint may look like."""
 
+_THIS_MACHINE = re.compile(r"ipc://|tcp://(127\.\d+\.\d+\.\d+|localhost|\[::1\]|lo):")
 _HEADER = re.compile(r"(\[\[?)\s*([^\[\]]+?)\s*\]")
 _KEY = re.compile(r"([A-Za-z0-9_.\"'-]+)\s*=")
 
@@ -91,6 +92,11 @@ def _sentence(kind: str, message: str, value: object) -> str:
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     return f"{message[:1].lower()}{message[1:]}; saw {value!r}"
+
+
+def is_this_machine(endpoint: str) -> bool:
+    """Return whether an endpoint is reached from this machine only, so that nobody else can listen in."""
+    return _THIS_MACHINE.match(endpoint) is not None
 
 
 def line_of(text: str, field: str) -> int:

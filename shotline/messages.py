@@ -18,6 +18,7 @@ from shotline.domain import NODE_ID_PATTERN, ClockState, DetectionId, ImpulseKin
 from shotline.errors import MessageError
 
 __all__ = [
+    "MAX_FRAME_BYTES",
     "MAX_MESSAGE_BYTES",
     "SCHEMA_VERSION",
     "Ack",
@@ -38,6 +39,8 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 MAX_MESSAGE_BYTES = 64 * 1024
+MAX_FRAME_BYTES = MAX_MESSAGE_BYTES + 33
+"""What a socket lets in: CURVE adds 33 bytes to a message. Above it libzmq cuts the connection."""
 
 _MAX_INT63 = 2**63 - 1
 
@@ -76,6 +79,11 @@ class RejectReason(StrEnum):
     UNEXPECTED_MESSAGE = "unexpected_message"
     CONFLICTING_DUPLICATE = "conflicting_duplicate"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    RATE_LIMITED = "rate_limited"
+    UNKNOWN_KEY = "unknown_key"
+    REVOKED_KEY = "revoked_key"
+    WRONG_NODE = "wrong_node"
+    IN_FUTURE = "in_future"
 
 
 class _Wire(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -158,7 +166,7 @@ class Ack(_Wire, tag=4, frozen=True, kw_only=True):
 
 
 class Reject(_Wire, tag=5, frozen=True, kw_only=True):
-    """Server to node: a message was not taken, and why. Sent once per message; sending it again is of no use."""
+    """Server to node: a message was not taken, and why. Final for the detection that it names, if it names one."""
 
     reason: RejectReason
     detail: Annotated[str, msgspec.Meta(max_length=512, description="what was seen, what was expected")]

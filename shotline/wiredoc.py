@@ -33,8 +33,9 @@ What a node and a server say to each other, and the file format of recorded dete
 
 ## Transport
 
-- ZeroMQ: the node is a DEALER that connects, the server a ROUTER that binds (`tcp://*:5570` unless configured). One
-  message is one frame. CURVE when keys are configured.
+- ZeroMQ: the node is a DEALER that connects, the server a ROUTER that binds (`tcp://127.0.0.1:5570` unless configured).
+  One message is one frame. CURVE with [keys](security.md), which a server beyond one machine wants. Then who sends is
+  what the allow-list says of the key; a message that names another node is a `Reject` with reason `wrong_node`.
 - After each connect the node says `Hello`, and the server answers with its `Heartbeat`. Both repeat `Heartbeat` every
   few seconds.
 - The node keeps each `Detection` until an `Ack` names it. The server acknowledges after its commit and never before.
@@ -42,7 +43,11 @@ What a node and a server say to each other, and the file format of recorded dete
 - (node, boot, sequence) is the identity of a detection. The same one twice is acknowledged and kept once. The same
   identity with other content is a `Reject` with reason `conflicting_duplicate`, and what came first stays.
 - A `Reject` that names boot and sequence is final, except `storage_unavailable`: the node sets that detection apart and
-  does not send it again.
+  does not send it again. `rate_limited`, `unknown_key`, `revoked_key` and `wrong_node` name none: the message was not
+  looked at, or nothing is wrong with it. The node keeps what it has and sends it again later. After `rate_limited` it
+  waits a second, except with what it has just heard. The server says `rate_limited`, `unknown_key` and `revoked_key`
+  once a second to each connection at most.
+- A detection dated more than 2 s after the server's event time is a `Reject` with reason `in_future`, which is final.
 
 ## Encoding
 

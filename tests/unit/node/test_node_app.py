@@ -300,9 +300,29 @@ class TestCheck:
     def test_all_is_well(self, folder: Path) -> None:
         with Server(answer="ack") as server:
             found = self.statuses(folder, server.endpoint, "full_scale_db_spl = 120.0\n")
-        assert list(found) == ["config", "sources", "sample_rate", "clock", "calibration", "spool", "server"]
+        assert list(found) == ["config", "sources", "sample_rate", "clock", "calibration", "spool", "keys", "server"]
         assert {status for status, _ in found.values()} == {CheckStatus.OK}
         assert not (folder / "roof-1.db").exists()
+
+    def test_keys(self, folder: Path) -> None:
+        assert self.statuses(folder, "tcp://nowhere")["keys"] == (
+            CheckStatus.WARN,
+            "none: what is sent can be read and forged on its way; give node.key_file and node.server_key",
+        )
+        public, secret = (half.decode() for half in zmq.curve_keypair())
+        file = folder / "roof-1.key_secret"
+        file.write_text(f'metadata\ncurve\n    public-key = "{public}"\n    secret-key = "{secret}"\n')
+        file.chmod(0o640)
+        more = f'key_file = "roof-1.key_secret"\nserver_key = "{public}"\n'
+        status, message = self.statuses(folder, "tcp://nowhere", more)["keys"]
+        assert status is CheckStatus.FAIL
+        assert f"the key can be read by others (mode 0640); run: chmod 600 {file}" in message
+        file.chmod(0o600)
+        found = self.statuses(folder, "tcp://nowhere", more)["keys"]
+        assert found == (CheckStatus.OK, f"this node is {public}; the server's key is pinned, with no successor")
+        more += f'server_next_key = "{public}"\n'
+        assert self.statuses(folder, "tcp://nowhere", more)["keys"][1].endswith("with a successor")
+        assert secret not in str(found)
 
     def test_nobody_there(self, folder: Path) -> None:
         with socket.socket() as taken:

@@ -148,6 +148,25 @@ start_utc = "2018-12-19T00:50:26Z"
 
 
 class TestConfig:
+    @pytest.mark.parametrize(
+        ("lines", "says"),
+        [
+            ('key_file = "k"', "key_file and server_key go together; give both or neither"),
+            (f'server_key = "{"a" * 40}"', "key_file and server_key go together; give both or neither"),
+            (f'server_next_key = "{"a" * 40}"', "server_next_key is the successor of server_key, which is missing"),
+            (f'key_file = "k"\nserver_key = "{"#" * 40}"', "is not the z85 text of a key; copy it from"),
+        ],
+    )
+    def test_keys_go_together(self, tmp_path: Path, lines: str, says: str) -> None:
+        (found,) = self.problems(tmp_path, GOOD.replace("[clock]", f"{lines}\n[clock]", 1))
+        assert says in str(found)
+
+    def test_a_key_file_is_relative_to_the_configuration(self, tmp_path: Path) -> None:
+        path = tmp_path / "node.toml"
+        keys = f'key_file = "keys/roof-1.key_secret"\nserver_key = "{"a" * 40}"\n'
+        path.write_text(GOOD.replace("[clock]", f"{keys}[clock]", 1))
+        assert load_node_config(path).node.key_file == str(tmp_path / "keys/roof-1.key_secret")
+
     def load(self, tmp_path: Path, text: str) -> NodeConfig:
         path = tmp_path / "node.toml"
         path.write_text(text)

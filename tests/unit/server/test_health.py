@@ -18,6 +18,22 @@ NOW_NS = 1_545_180_566 * SECOND_NS
             "fail",
             "cannot keep detections, so none is acknowledged: h.db: the disk is full",
         ),
+        (health.check_keys(3, "", refused={}, last=""), "ok", "3 keys accepted"),
+        (
+            health.check_keys(0, "", refused={}, last=""),
+            "warn",
+            "no key is accepted; run `shotline keys enrol` for each node",
+        ),
+        (
+            health.check_keys(3, "", refused={"unknown_key": 2, "revoked_key": 1}, last="key x is not enrolled"),
+            "warn",
+            "3 connections refused for their key; the last: key x is not enrolled",
+        ),
+        (
+            health.check_keys(3, "l: not TOML", refused={}, last=""),
+            "fail",
+            "the allow-list cannot be read, the last good one holds (3 keys accepted): l: not TOML",
+        ),
         (health.check_receiver("tcp://x", peers=0, messages=0, quiet_s=None), "fail", "not listening on tcp://x yet"),
         (
             health.check_receiver("tcp://x", peers=2, messages=9, quiet_s=0.1),

@@ -6,12 +6,14 @@ import msgspec
 import pytest
 import zmq
 from server_samples import EPOCH_NS, SECOND_NS, detection, heartbeat, hello
+from zmq.utils.monitor import recv_monitor_message
 
 from fusion_server.history import History, NodeStatus
-from fusion_server.receiver import CurveServerKeys, Intake, Receiver
+from fusion_server.receiver import Intake, Receiver
 from shotline.domain import ClockState
 from shotline.errors import StorageError, TransportError
 from shotline.messages import (
+    MAX_FRAME_BYTES,
     MAX_MESSAGE_BYTES,
     Ack,
     ClipRequest,
@@ -275,6 +277,25 @@ def test_a_socket_takes_commits_and_answers(
         assert sorted(type(message).__name__ for message in heard) == ["Ack", "Reject"]
 
 
+def test_a_frame_beyond_what_is_let_in_cuts_the_connection_and_is_never_held(
+    intake: Intake, context: zmq.Context[zmq.Socket[bytes]]
+) -> None:
+    with Receiver("tcp://127.0.0.1:*", intake) as receiver, context.socket(zmq.DEALER) as node:
+        node.linger = 0
+        monitor = node.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        node.connect(receiver.endpoint)
+        node.send(encode(heartbeat()))
+        exchange(receiver, node, lambda: intake.counters.messages == 1)
+        node.send(bytes(MAX_FRAME_BYTES + 1))
+        exchange(receiver, node, lambda: bool(monitor.poll(0)))
+        assert recv_monitor_message(monitor)["event"] == zmq.EVENT_DISCONNECTED
+        node.send(encode(heartbeat()))
+        exchange(receiver, node, lambda: intake.counters.messages == 2)
+        assert intake.counters.rejects == {}
+        node.disable_monitor()
+        monitor.close()
+
+
 def test_a_peer_that_is_gone_is_forgotten(intake: Intake, context: zmq.Context[zmq.Socket[bytes]]) -> None:
     with Receiver("tcp://127.0.0.1:0", intake) as receiver:
         with context.socket(zmq.DEALER) as node:
@@ -290,29 +311,6 @@ def test_a_peer_that_is_gone_is_forgotten(intake: Intake, context: zmq.Context[z
                 break
         assert intake.peers == 0
         assert now_ns < NOW_NS + 10 * SECOND_NS  # forgotten for being gone, not for being silent
-
-
-def test_curve_lets_in_only_those_who_know_the_server(
-    intake: Intake, history: History, context: zmq.Context[zmq.Socket[bytes]]
-) -> None:
-    server_public, server_secret = zmq.curve_keypair()
-    keys = CurveServerKeys(public=server_public.decode(), secret=server_secret.decode())
-    assert keys.secret not in repr(keys)
-    with (
-        Receiver("tcp://127.0.0.1:0", intake, curve=keys) as receiver,
-        context.socket(zmq.DEALER) as node,
-        context.socket(zmq.DEALER) as stranger,
-    ):
-        for socket in (node, stranger):
-            socket.linger = 0
-        node.curve_publickey, node.curve_secretkey = zmq.curve_keypair()
-        node.curve_serverkey = server_public
-        stranger.connect(receiver.endpoint)
-        stranger.send(encode(detection(1)))
-        node.connect(receiver.endpoint)
-        node.send(encode(detection(0)))
-        exchange(receiver, node, lambda: history.counts().detections > 0)
-        assert list(history.detections(0)) == [detection(0)]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import math
 import urllib.request
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,15 +15,17 @@ import sqlalchemy
 import zmq
 from server_samples import EPOCH_NS, SECOND_NS, detection, heartbeat
 
-from fusion_server.app import ServerApp, load_curve_keys
+from fusion_server.app import ServerApp
 from fusion_server.config import ServerConfig
 from fusion_server.engine import Disposition
 from fusion_server.history import History
 from fusion_server.selfcheck import check_configuration
+from shotline.allowlist import edit_allow_list
 from shotline.atmosphere import speed_of_sound_mps
 from shotline.config import parse_config
 from shotline.domain import ClockState, Incident
 from shotline.errors import InputError, StorageError, TransportError
+from shotline.keyfiles import KeyPair, load_key_pair
 from shotline.messages import Ack, Detection, decode, encode
 from shotline.records import IncidentRecord
 
@@ -258,7 +260,7 @@ def test_a_full_disk_stops_acknowledgements_and_nothing_else(server: Running) ->
     server.send([detection(0)])
     with engine.connect() as db:
         most_pages[0] = db.exec_driver_sql("PRAGMA page_count").scalar_one()
-    batch = [detection(sequence, model_id="m" * 64) for sequence in range(1, 200)]
+    batch = [detection(sequence, model_id="m" * 64, arrival_time_ns=EPOCH_NS) for sequence in range(1, 200)]
     with pytest.raises(AssertionError, match="not acknowledged"):
         server.send(batch, rounds=50)
     (store, *_) = server.app.health().checks
@@ -358,20 +360,20 @@ def test_a_key_file_must_hold_a_secret_that_others_cannot_read(tmp_path: Path) -
     public, secret = (half.decode() for half in zmq.curve_keypair())
     path = tmp_path / "server.key_secret"
     with pytest.raises(InputError, match="cannot read the key"):
-        load_curve_keys(path)
+        load_key_pair(path)
     path.write_text("metadata\ncurve\n")
     path.chmod(0o600)
     with pytest.raises(InputError, match="holds no CURVE key; make one with `shotline keys new`"):
-        load_curve_keys(path)
+        load_key_pair(path)
     path.write_text(f'metadata\ncurve\n    public-key = "{public}"\n')
     with pytest.raises(InputError, match="holds only the public key"):
-        load_curve_keys(path)
+        load_key_pair(path)
     path.write_text(f'metadata\ncurve\n    public-key = "{public}"\n    secret-key = "{secret}"\n')
-    keys = load_curve_keys(path)
+    keys = load_key_pair(path)
     assert (keys.public, keys.secret) == (public, secret)
     path.chmod(0o644)
     with pytest.raises(InputError, match=r"can be read by others .mode 0644.; run: chmod 600") as caught:
-        load_curve_keys(path)
+        load_key_pair(path)
     assert secret not in str(caught.value)
 
 
@@ -386,3 +388,55 @@ def test_a_node_heard_through_the_app_is_known_to_health(server: Running) -> Non
             break
     assert checks["nodes"].numbers == {"surveyed": 6, "silent": 5}
     assert checks["clocks"].message.startswith("1 nodes do not know the time")
+
+
+def test_a_server_with_keys_says_who_is_refused_reads_its_list_again_and_shows_no_secret(tmp_path: Path) -> None:
+    pairs = [KeyPair(*(half.decode() for half in zmq.curve_keypair())) for _ in range(2)]
+    server_pair, node_pair = pairs
+    secret_file, allow_list = tmp_path / "server.key_secret", tmp_path / "nodes.toml"
+    secret_file.write_text(f'curve\n    public-key = "{server_pair.public}"\n    secret-key = "{server_pair.secret}"\n')
+    secret_file.chmod(0o600)
+    edit_allow_list(allow_list, lambda before: before.enrol("b", server_pair.public, now_ns=EPOCH_NS), create=True)
+    keys = f'curve_secret_file = "{secret_file}"\nallow_list = "{allow_list}"\n'
+    text = config(tmp_path).model_copy(
+        update={
+            "server": parse_config(f"[server]\n{keys}", ServerConfig, source="s").server.model_copy(
+                update={"bind": "tcp://127.0.0.1:0", "database": str(tmp_path / "history.db")}
+            )
+        }
+    )
+    assert check_configuration(text, now_ns=EPOCH_NS).as_json()["status"] != "fail"
+    log, alerts = io.StringIO(), io.StringIO()
+    with ServerApp(text, now_ns=Wall(), alerts_to=alerts, log_to=log) as app, zmq.Context() as context:
+        checks = {check.name: check for check in app.health().checks}
+        assert checks["keys"].message == "1 keys accepted"
+
+        def tries(until: Callable[[], bool]) -> None:
+            with context.socket(zmq.DEALER) as node:
+                node.linger = 0
+                node.curve_publickey, node.curve_secretkey = node_pair.public.encode(), node_pair.secret.encode()
+                node.curve_serverkey = server_pair.public.encode()
+                node.connect(app.endpoint)
+                node.send(encode(detection(0, arrival_time_ns=EPOCH_NS)))
+                for _ in range(500):
+                    app.step(10)
+                    if until():
+                        return
+            raise AssertionError(log.getvalue())
+
+        tries(lambda: "key_refused" in log.getvalue())
+        keys_check = {check.name: check for check in app.health().checks}["keys"]
+        assert keys_check.status == "warn"
+        assert keys_check.message.startswith(
+            f"1 connections refused for their key; the last: key {node_pair.public} is"
+        )
+        edit_allow_list(allow_list, lambda before: before.enrol("a", node_pair.public, now_ns=EPOCH_NS))
+        tries(lambda: app.history.counts().detections == 1)
+        assert "allow_list_read" in log.getvalue()
+        allow_list.write_text("broken")
+        app.step(0)
+        keys_check = {check.name: check for check in app.health().checks}["keys"]
+        assert keys_check.status == "fail"
+        assert "the last good one holds (2 keys accepted)" in keys_check.message
+        shown = f"{log.getvalue()} {alerts.getvalue()} {app.ready()} {app.health()} {vars(app)}"
+    assert not [pair for pair in pairs if pair.secret in shown]

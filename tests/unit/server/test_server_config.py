@@ -7,6 +7,7 @@ import pytest
 from fusion_server.config import ServerConfig, load_server_config
 from fusion_server.configdoc import with_reference
 from shotline.atmosphere import Weather
+from shotline.config import parse_config
 from shotline.domain import Site
 from shotline.errors import ConfigError
 from shotline.geodesy import LocalFrame
@@ -27,7 +28,7 @@ def problems(folder: Path, text: str) -> list[str]:
 
 def test_an_empty_file_is_a_server_on_defaults(tmp_path: Path) -> None:
     config = load(tmp_path, "")
-    assert config.server.bind == "tcp://*:5570"
+    assert config.server.bind == "tcp://127.0.0.1:5570"
     assert config.server.database == str(tmp_path / "shotline.db")
     assert (config.http.enabled, config.http.host, config.http.port) == (True, "127.0.0.1", 8080)
     assert config.to_frame() is None
@@ -46,6 +47,7 @@ def test_everything_given_is_used(tmp_path: Path) -> None:
         bind = "tcp://127.0.0.1:0"
         database = "postgresql+psycopg://user@host/shotline"
         curve_secret_file = "keys/server.key_secret"
+        allow_list = "nodes.keys"
         [frame]
         lat_deg = 40.44
         lon_deg = -79.99
@@ -209,3 +211,46 @@ def test_the_reference_page_is_up_to_date() -> None:
     assert page == with_reference(page), "run: python -m fusion_server.configdoc docs/server.md"
     with pytest.raises(ValueError, match="the page has no marks"):
         with_reference("# a page")
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (
+            'bind = "tcp://*:5570"',
+            r"nodes would connect to 'tcp://\*:5570' in the clear, from other machines too; give",
+        ),
+        ('bind = "tcp://192.0.2.7:5570"', "or on a network that you trust set plain_nodes = true"),
+        ('bind = "tcp://127.0.0.1.example:5570"', "nodes would connect to"),
+        ('curve_secret_file = "x"', "curve_secret_file and allow_list go together; give both or neither"),
+        ('allow_list = "x"', "curve_secret_file and allow_list go together; give both or neither"),
+        (
+            'curve_secret_file = "x"\nallow_list = "y"\nplain_nodes = true',
+            "plain_nodes = true, but curve_secret_file is given; remove one of them",
+        ),
+    ],
+)
+def test_nodes_from_beyond_this_machine_need_keys(lines: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parse_config(f"[server]\n{lines}\n", ServerConfig, source="server.toml")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "",
+        'bind = "tcp://127.0.0.7:1"',
+        'bind = "tcp://[::1]:1"',
+        'bind = "tcp://localhost:1"',
+        'bind = "ipc:///run/x"',
+        'bind = "tcp://*:1"\nplain_nodes = true',
+        'bind = "tcp://*:1"\ncurve_secret_file = "x"\nallow_list = "y"',
+    ],
+)
+def test_who_may_connect_without_keys(lines: str) -> None:
+    parse_config(f"[server]\n{lines}\n", ServerConfig, source="server.toml")
+
+
+def test_limits_reach_fusion() -> None:
+    config = parse_config("[server]\nfuture_limit_s = 5.0\n", ServerConfig, source="server.toml")
+    assert config.to_fusion().future_s == 5.0

@@ -1,0 +1,89 @@
+"""Key files: a CURVE pair in the file that `shotline keys new` made. A secret stays out of every text that is shown."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shotline.errors import InputError
+
+__all__ = ["PUBLIC_KEY_PATTERN", "KeyPair", "is_public_key", "load_key_pair", "load_public_key"]
+
+_Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+_VALUES = {character: value for value, character in enumerate(_Z85)}
+PUBLIC_KEY_PATTERN = r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$"
+"""What a public key looks like: z85 text (ZeroMQ RFC 32) of 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A CURVE pair, z85 text. The public half may be handed out; the secret one is in no repr."""
+
+    public: str
+    secret: str = field(repr=False)
+
+
+def is_public_key(text: str) -> bool:
+    """Return whether text is z85 of 32 bytes."""
+    if re.fullmatch(PUBLIC_KEY_PATTERN, text) is None:
+        return False
+    return all(_group_value(text[start : start + 5]) < 2**32 for start in range(0, 40, 5))
+
+
+def load_key_pair(path: Path) -> KeyPair:
+    """Read a pair, as a node or a server needs it.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, can be read by others, or holds no pair.
+    """
+    import zmq
+
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError as error:
+        raise InputError(f"cannot read the key: {error.strerror or error}", source=path) from error
+    if mode & 0o077:
+        raise InputError(f"the key can be read by others (mode {mode:04o}); run: chmod 600 {path}", source=path)
+    public, secret = _load(path)
+    if secret is None:
+        raise InputError("holds only the public key; give the file that ends in .key_secret", source=path)
+    if not is_public_key(secret) or zmq.curve_public(secret.encode("ascii")).decode("ascii") != public:
+        raise InputError("the two keys in it are no pair; make one with `shotline keys new`", source=path)
+    return KeyPair(public, secret)
+
+
+def load_public_key(path: Path) -> str:
+    """Read the public key out of a .key or .key_secret file.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read or holds no key.
+    """
+    return _load(path)[0]
+
+
+def _load(path: Path) -> tuple[str, str | None]:
+    from zmq.auth import load_certificate
+
+    try:
+        public, secret = load_certificate(path)
+        public_text, secret_text = public.decode("ascii"), None if secret is None else secret.decode("ascii")
+    except OSError as error:
+        raise InputError(f"cannot read the key: {error.strerror or 'no such file'}", source=path) from error
+    except ValueError:
+        # What was read may hold a secret: it is neither shown nor chained.
+        raise InputError("holds no CURVE key; make one with `shotline keys new`", source=path) from None
+    if not is_public_key(public_text):
+        raise InputError("holds no CURVE key; make one with `shotline keys new`", source=path)
+    return public_text, secret_text
+
+
+def _group_value(group: str) -> int:
+    value = 0
+    for character in group:
+        value = value * 85 + _VALUES[character]
+    return value
