@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,10 +20,12 @@ from sensor_node.audiofile import AudioInfo, boot_for_file, inspect_audio, read_
 from sensor_node.config import NodeConfig
 from sensor_node.connection import CurveClientKeys
 from sensor_node.detector import DetectorSettings, NodeIdentity, NodePipeline
+from sensor_node.diskspool import DiskSpool
 from sensor_node.network import gunshot_threshold, make_classifier
 from sensor_node.publisher import Publisher, PublisherSettings
 from sensor_node.sampleclock import FixedRateClock
-from sensor_node.spool import MemorySpool, Spool, SpoolCounts, SqliteSpool
+from sensor_node.spool import MemorySpool, Spool, SpoolCounts, SpoolLimits
+from sensor_node.spoolfile import look
 from shotline import __version__
 from shotline.config import is_this_machine
 from shotline.domain import ClockState
@@ -97,7 +101,10 @@ class NodeProfile:
 
 @dataclass(slots=True)
 class Summary:
-    """What a node has done: files and samples read, what became of the onsets, and what the server said."""
+    """What a node has done: files and samples read, what became of the onsets, and what the server said.
+
+    What was dropped, and the damaged spools, are counts of the spool: since its file was made.
+    """
 
     node: str
     files: int = 0
@@ -111,6 +118,9 @@ class Summary:
     clock_state: str = ClockState.UNTIMED.value
     unacked: int = 0
     rejected_by_server: int = 0
+    dropped_detections: int = 0
+    dropped_heartbeats: int = 0
+    damaged_spools: int = 0
     stopped: bool = False
     problem: str = ""
 
@@ -325,7 +335,7 @@ def run_node(config: NodeConfig, *, until_done: bool, stopping: Callable[[], boo
     """Run the configured node until it is told to stop; with ``until_done``, until everything is acknowledged."""
     curve = _curve(config)
     app = NodeApp(profile_from_config(config), sources_from_config(config))
-    spool: Spool = MemorySpool() if config.node.spool is None else SqliteSpool(Path(config.node.spool))
+    spool = _spool(config)
     try:
         return _serve(
             app,
@@ -342,6 +352,14 @@ def run_node(config: NodeConfig, *, until_done: bool, stopping: Callable[[], boo
         spool.close()
 
 
+def _spool(config: NodeConfig) -> Spool:
+    node = config.node
+    if node.spool is None:
+        return MemorySpool()
+    limits = SpoolLimits(most_rows=node.spool_most_rows, most_bytes=node.spool_most_bytes)
+    return DiskSpool(Path(node.spool), limits)
+
+
 def _serve(
     app: NodeApp,
     endpoint: str,
@@ -354,7 +372,8 @@ def _serve(
     heartbeat_s: float,
     curve: CurveClientKeys | None,
 ) -> Summary:
-    rejected_before = spool.counts().rejected
+    before = spool.counts()
+    journal = _SpoolJournal(spool)
     with Publisher(
         endpoint,
         spool=spool,
@@ -366,6 +385,7 @@ def _serve(
     ) as publisher:
 
         def wait_until(event_ns: int) -> bool:
+            journal.tell()
             return _wait(publisher, clock, event_ns, stopping)
 
         for detections in app.detections(wait_until):
@@ -374,6 +394,7 @@ def _serve(
         progress_s, left = time.monotonic(), publisher.unacked
         while not stopping() and not (until_done and not publisher.unacked):
             publisher.poll(_IDLE_MS)
+            journal.tell()
             if clock is not None:
                 app.event_time_ns = max(app.event_time_ns, clock.event_ns(time.time_ns()))
             if publisher.unacked != left:
@@ -381,12 +402,25 @@ def _serve(
             if patience_s is not None and time.monotonic() - progress_s > patience_s:
                 break
         summary = app.summary
-        summary.unacked = publisher.unacked
-        summary.rejected_by_server = spool.counts().rejected - rejected_before
+        spool.flush()
+        journal.tell()
+        counts = spool.counts()
+        summary.unacked = counts.unacked
+        summary.rejected_by_server = counts.rejected - before.rejected
+        summary.dropped_detections = counts.dropped_detections
+        summary.dropped_heartbeats = counts.dropped_heartbeats
+        summary.damaged_spools = counts.damaged_files
         summary.stopped = summary.stopped or stopping()
-        durable = isinstance(spool, SqliteSpool)
+        durable = isinstance(spool, DiskSpool)
         summary.problem = "; ".join(
-            filter(None, (*map(str, app.broken), _problem(publisher, summary, durable=durable)))
+            filter(
+                None,
+                (
+                    *map(str, app.broken),
+                    _lost(before, counts),
+                    spool.problem or _problem(publisher, summary, durable=durable),
+                ),
+            )
         )
     return summary
 
@@ -405,10 +439,35 @@ def _wait(publisher: Publisher, clock: EventClock | None, event_ns: int, stoppin
     return False
 
 
+class _SpoolJournal:
+    """Says on stderr, one JSON object a line, when the spool's disk fails, when it is well again, what was damaged."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._told: tuple[str, str] = ("", "")
+
+    def tell(self) -> None:
+        """Say what is new."""
+        notice = self._spool.notice if isinstance(self._spool, DiskSpool) else ""
+        now = (self._spool.problem, notice)
+        if now != self._told:
+            self._told = now
+            event = {"event": "spool", "problem": now[0], "notice": now[1], "in_memory": self._spool.counts().in_memory}
+            print(json.dumps(event), file=sys.stderr, flush=True)
+
+
+def _lost(before: SpoolCounts, after: SpoolCounts) -> str:
+    """Return what this run lost, "" if nothing."""
+    parts = []
+    if dropped := after.dropped_detections - before.dropped_detections:
+        parts.append(f"{dropped} detections had to make room for newer ones; give spool_most_rows more, or more disk")
+    if after.in_memory:
+        parts.append(f"{after.in_memory} detections are in memory only and end with the process")
+    return "; ".join(parts)
+
+
 def _problem(publisher: Publisher, summary: Summary, *, durable: bool) -> str:
     """Return what went wrong, "" if nothing: what waits on disk when told to stop is sent at the next start."""
-    if publisher.storage_problem:
-        return publisher.storage_problem
     if summary.rejected_by_server:
         return f"the server refused {summary.rejected_by_server} detections; the last: {publisher.last_reject}"
     if summary.unacked and not (summary.stopped and durable):
@@ -527,7 +586,25 @@ def _check_spool(config: NodeConfig) -> Check:
         return Check("spool", CheckStatus.FAIL, f"the folder {path.parent} does not exist; create it")
     if not os.access(writable, os.W_OK):
         return Check("spool", CheckStatus.FAIL, f"{writable} cannot be written; give this user write permission")
-    return Check("spool", CheckStatus.OK, f"{path} can be written")
+    if not path.exists():
+        return Check("spool", CheckStatus.OK, f"{path} can be written")
+    try:
+        counts = look(path)
+    except StorageError as error:
+        return Check("spool", CheckStatus.WARN, f"{error}; at its next start the node sets a damaged one aside")
+    numbers: dict[str, int | float] = {
+        "waiting": counts.waiting,
+        "rejected": counts.rejected,
+        "size_bytes": counts.size_bytes,
+        **counts.lost.as_dict(),
+    }
+    if counts.lost.dropped_detections or counts.lost.damaged_files:
+        text = (
+            f"{path} has dropped {counts.lost.dropped_detections} detections for want of room and was found damaged "
+            f"{counts.lost.damaged_files} times; {counts.waiting} wait"
+        )
+        return Check("spool", CheckStatus.WARN, text, numbers)
+    return Check("spool", CheckStatus.OK, f"{path} can be written, {counts.waiting} detections wait", numbers)
 
 
 def _check_keys(config: NodeConfig) -> Check:

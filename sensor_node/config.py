@@ -51,6 +51,20 @@ class NodeSection(ConfigModel):
         description="SQLite file that holds detections until the server has them; absent = memory only",
         min_length=1,
     )
+    spool_most_rows: int = Field(
+        default=100_000,
+        title="spool rows",
+        description="detections in the spool at most; over that the oldest go. 41 days at 100 an hour",
+        ge=1_000,
+        le=10_000_000,
+    )
+    spool_most_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        title="spool size",
+        description="bytes in the spool at most; over that the oldest go. Its files may be a tenth larger, and 1 MiB",
+        ge=1024 * 1024,
+        le=64 * 1024**3,
+    )
     heartbeat_interval_s: float = Field(
         default=5.0, title="heartbeat", description="seconds between heartbeats", ge=0.1, le=300.0
     )

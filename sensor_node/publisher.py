@@ -7,7 +7,7 @@ At least once, never lost: (node, boot, sequence) makes a second copy harmless.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -15,8 +15,8 @@ from typing import Self
 import zmq
 
 from sensor_node.connection import Connection, CurveClientKeys
-from sensor_node.spool import MemorySpool, Spool, SpoolCounts
-from shotline.errors import MessageError, StorageError
+from sensor_node.spool import Spool, SpoolCounts, SpooledDetection, interleave
+from shotline.errors import MessageError
 from shotline.messages import (
     Ack,
     Detection,
@@ -32,6 +32,7 @@ __all__ = ["Publisher", "PublisherCounters", "PublisherSettings"]
 
 _MOST_MESSAGES_PER_POLL = 1000
 _WINDOW_PARTS = 4
+_MOST_FRESH = 1024
 _RETRY_S = 0.01
 _KEY_REFUSED = (RejectReason.UNKNOWN_KEY, RejectReason.REVOKED_KEY)
 _KEEP_IT = (*_KEY_REFUSED, RejectReason.WRONG_NODE, RejectReason.RATE_LIMITED, RejectReason.STORAGE_UNAVAILABLE)
@@ -54,8 +55,6 @@ class PublisherSettings:
         When the server says that it is too much at once, nothing but fresh detections is sent for so long.
     reconnect_s, reconnect_most_s : float
         Between attempts to connect, growing from the first to the second.
-    memory_most : int
-        Detections held in memory when the spool's disk fails.
     """
 
     resend_after_s: float = 0.5
@@ -65,7 +64,6 @@ class PublisherSettings:
     pause_s: float = 1.0
     reconnect_s: float = 0.1
     reconnect_most_s: float = 30.0
-    memory_most: int = 10_000
 
 
 @dataclass(slots=True)
@@ -81,7 +79,6 @@ class PublisherCounters:
     heartbeats_sent: int = 0
     heartbeats_received: int = 0
     bad_messages: int = 0
-    storage_errors: int = 0
 
 
 @dataclass(slots=True)
@@ -133,19 +130,17 @@ class Publisher:
         self.counters = PublisherCounters()
         self.server_heard_s: float | None = None
         """Monotonic instant of the server's last message; None before the first."""
-        self.storage_problem = ""
-        """Why the spool does not keep detections, in plain words; "" while it does."""
         self.last_reject = ""
         """What the server last refused, and why; "" when it never did."""
         self._spool = spool
-        self._memory = MemorySpool()
         self._hello = hello
         self._heartbeat = heartbeat
         self._monotonic_s = monotonic_s
         self._settings = settings or PublisherSettings()
         self._in_flight: dict[tuple[int, int], _InFlight] = {}
+        self._fresh: dict[tuple[int, int], SpooledDetection] = {}
         self._hello_due = False
-        self._heartbeat_due_s = 0.0
+        self._heartbeat_due_s = monotonic_s() + self._settings.heartbeat_s
         self._resend_due_s = 0.0
         self._retry_s = 0.0
         self._paused_until_s = -math.inf
@@ -184,25 +179,24 @@ class Publisher:
 
     @property
     def unacked(self) -> int:
-        """Detections that the server has not acknowledged, in the spool and in memory."""
-        return self._spool.counts().unacked + self._memory.counts().unacked
+        """Detections that the server has not acknowledged."""
+        return self._spool.counts().unacked
 
     def send(self, detection: Detection) -> None:
         """Keep a detection, then send it when the server is there; `poll` sees to the rest.
 
-        When the spool's disk fails the detection is held in memory and sent all the same, and `storage_problem` says
-        what to do.
-
-        Raises
-        ------
-        StorageError
-            The disk fails and memory holds as much as it may: this detection is not kept.
+        At once when there is room; otherwise it is fresh: every second slot is for fresh ones, the others for the rest
+        of the spool. So it waits for what is on its way, twice the window at most, and for two messages more for each
+        fresh one before it, however many old ones the spool holds.
         """
-        self._keep(detection)
+        self._spool.append(detection)
         if not self.connected:
             self._watch_connection()
-        if self.connected and not self._hello_due and len(self._in_flight) < 2 * self._settings.window:
-            self._start(detection.boot, detection.sequence, encode(detection))
+        if not self.connected:
+            return
+        item = SpooledDetection(detection.boot, detection.sequence, encode(detection))
+        if self._hello_due or self._fresh or len(self._in_flight) >= 2 * self._settings.window or not self._start(item):
+            self._remember_fresh([item])
 
     def poll(self, timeout_ms: int = 0) -> int:
         """Wait up to ``timeout_ms`` for the server, take what it says, send what is due; return messages taken."""
@@ -227,23 +221,16 @@ class Publisher:
         """Close the connection at once; what is unacknowledged stays in the spool."""
         self._link.close()
 
-    def _keep(self, detection: Detection) -> None:
-        try:
-            self._spool.append(detection)
-        except StorageError as error:
-            self.counters.storage_errors += 1
-            self.storage_problem = str(error)
-            if self._memory.counts().unacked >= self._settings.memory_most:
-                raise StorageError(
-                    f"detection {detection.uid} is not kept: {error}; memory holds {self._settings.memory_most} already"
-                ) from error
-            self._memory.append(detection)
-        else:
-            self.storage_problem = ""
+    def _remember_fresh(self, items: Sequence[SpooledDetection]) -> None:
+        """Note what goes before the rest of the spool; the oldest of too many go back to the rest."""
+        self._fresh |= {item.uid: item for item in items}
+        for uid in list(self._fresh)[:-_MOST_FRESH]:
+            del self._fresh[uid]
 
     def _watch_connection(self) -> None:
         for up in self._link.watch():
             self._in_flight.clear()
+            self._fresh.clear()
             if up:
                 self.counters.connects += 1
                 self._hello_due = True
@@ -262,9 +249,6 @@ class Publisher:
                 self._take(data)
             except MessageError:
                 self.counters.bad_messages += 1
-            except StorageError as error:
-                self.counters.storage_errors += 1
-                self.storage_problem = str(error)
         return taken
 
     def _take(self, data: bytes) -> None:
@@ -272,8 +256,8 @@ class Publisher:
         if isinstance(message, Ack):
             for sequence in message.sequences:
                 self.counters.acked += self._in_flight.pop((message.boot, sequence), None) is not None
+                self._fresh.pop((message.boot, sequence), None)
             self._spool.ack(message.boot, message.sequences)
-            self._memory.ack(message.boot, message.sequences)
         elif isinstance(message, Reject):
             self._take_reject(message)
         elif isinstance(message, Heartbeat):
@@ -289,12 +273,13 @@ class Publisher:
         elif reject.reason in _KEY_REFUSED and self.connected:
             self._link.refuse(reject.detail)
             self._in_flight.clear()
+            self._fresh.clear()
             self.counters.disconnects += 1
         if reject.boot is None or reject.sequence is None or reject.reason in _KEEP_IT:
             return
         self._in_flight.pop((reject.boot, reject.sequence), None)
+        self._fresh.pop((reject.boot, reject.sequence), None)
         self._spool.reject(reject.boot, reject.sequence, self.last_reject)
-        self._memory.reject(reject.boot, reject.sequence, self.last_reject)
 
     def _next_due_s(self) -> float:
         if not self.connected:
@@ -311,19 +296,28 @@ class Publisher:
         return min(missing, room) if missing > 0 and room >= min(missing, window // _WINDOW_PARTS) else 0
 
     def _send_what_is_due(self) -> None:
-        if not self.connected:
-            return
         now_s = self._monotonic_s()
+        heartbeat_due = now_s >= self._heartbeat_due_s
+        if heartbeat_due and self._spool.problem:
+            self._spool.flush()
+        if not self.connected:
+            if heartbeat_due:
+                self._spool.drop_heartbeat()
+                self._heartbeat_due_s = now_s + self._settings.heartbeat_s
+            return
         if self._hello_due:
             if not self._link.send(encode(self._hello())):
                 self._retry_s = now_s + _RETRY_S
                 return
             self._hello_due = False
-            self._heartbeat_due_s = now_s
-        if now_s >= self._heartbeat_due_s:
-            self._rescue_memory()
-            counts = SpoolCounts(self.unacked, self._spool.counts().rejected)
-            self.counters.heartbeats_sent += self._link.send(encode(self._heartbeat(counts)))
+            heartbeat_due = True
+            if self.unacked > self._settings.window:
+                self._remember_fresh(self._spool.newest(self._settings.window // _WINDOW_PARTS))
+        if heartbeat_due:
+            if self._link.send(encode(self._heartbeat(self._spool.counts()))):
+                self.counters.heartbeats_sent += 1
+            else:
+                self._spool.drop_heartbeat()
             self._heartbeat_due_s = now_s + self._settings.heartbeat_s
         if now_s < self._paused_until_s:
             return
@@ -331,18 +325,6 @@ class Publisher:
             self._resend(now_s)
         if now_s >= self._retry_s:
             self._send_backlog(now_s)
-
-    def _rescue_memory(self) -> None:
-        """Move to the spool what was held in memory while its disk failed."""
-        try:
-            for item in self._memory.unacked(self._settings.memory_most):
-                message = decode(item.data)
-                if isinstance(message, Detection):
-                    self._spool.append(message)
-                    self._memory.ack(item.boot, [item.sequence])
-                    self.storage_problem = ""
-        except StorageError as error:
-            self.storage_problem = str(error)
 
     def _resend(self, now_s: float) -> None:
         for item in self._in_flight.values():
@@ -357,30 +339,26 @@ class Publisher:
         self._resend_due_s = max(soonest_s, now_s + _RETRY_S)
 
     def _send_backlog(self, now_s: float) -> None:
-        """Send what waits, oldest first, as far as the window allows."""
+        """Send what waits as far as the window allows: oldest first, and by turns with what is fresh."""
         room = self._backlog_room()
         if not room:
             return
-        window = self._settings.window
-        try:
-            waiting = [*self._memory.unacked(window), *self._spool.unacked(window)]
-        except StorageError as error:
-            self.counters.storage_errors += 1
-            self.storage_problem = str(error)
+        old = [item for item in self._spool.unacked(self._settings.window) if item.uid not in self._in_flight]
+        chosen = interleave(old, list(self._fresh.values()), room)
+        if not chosen:
             self._retry_s = now_s + self._settings.resend_after_s
-            return
-        fresh = [item for item in waiting if (item.boot, item.sequence) not in self._in_flight]
-        for item in fresh[:room]:
-            if not self._start(item.boot, item.sequence, item.data):
+        for item in chosen:
+            if not self._start(item):
                 self._retry_s = now_s + _RETRY_S
                 return
 
-    def _start(self, boot: int, sequence: int, data: bytes) -> bool:
-        if not self._link.send(data):
+    def _start(self, item: SpooledDetection) -> bool:
+        if not self._link.send(item.data):
             return False
+        self._fresh.pop(item.uid, None)
         wait_s = self._settings.resend_after_s
         due_s = self._monotonic_s() + wait_s
         self._resend_due_s = min(self._resend_due_s, due_s) if self._in_flight else due_s
-        self._in_flight[boot, sequence] = _InFlight(data, due_s, wait_s)
+        self._in_flight[item.uid] = _InFlight(item.data, due_s, wait_s)
         self.counters.sent += 1
         return True

@@ -1,23 +1,35 @@
 """What the node still owes the server: every detection stays here until the server says it is committed.
 
-`SqliteSpool` keeps it on disk, so a killed process or a network that is gone for a week loses nothing; `MemorySpool` is
-for replays and tests. What the server rejects is kept apart with the reason and never sent again.
+The rules, without a disk: what a spool does, how much it holds, what goes first when it is full, in which order it
+drains. `MemorySpool` is for replays and tests; `sensor_node.diskspool.DiskSpool` keeps the same on disk. What the
+server rejects is kept apart with the reason and never sent again.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from itertools import islice
+from typing import Protocol
 
-from shotline.errors import StorageError
+from shotline.domain import ImpulseKind
 from shotline.messages import Detection, encode
 
-__all__ = ["MemorySpool", "Spool", "SpoolCounts", "SpooledDetection", "SqliteSpool"]
+__all__ = [
+    "ROW_BYTES",
+    "MemorySpool",
+    "Spool",
+    "SpoolCounts",
+    "SpoolLimits",
+    "SpooledDetection",
+    "excess",
+    "interleave",
+    "is_sure_shot",
+]
+
+ROW_BYTES = 64
+"""What a row costs in a file besides its data: its identity twice (row and index), and unused space of pages."""
+_SURE_GUNSHOT = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +40,78 @@ class SpooledDetection:
     sequence: int
     data: bytes
 
+    @property
+    def uid(self) -> tuple[int, int]:
+        """Boot and sequence."""
+        return self.boot, self.sequence
+
 
 @dataclass(frozen=True, slots=True)
 class SpoolCounts:
-    """How much is waiting, and how much the server refused."""
+    """What is waiting, what the server refused, and what was lost. All but ``in_memory`` outlive a restart.
+
+    Parameters
+    ----------
+    unacked : int
+        Detections that wait for the server.
+    rejected : int
+        Detections that the server refused.
+    in_memory : int
+        Of those waiting, how many are in memory only, because the disk fails.
+    dropped_detections, dropped_rejected : int
+        Detections that had to make room: owed, and refused before.
+    dropped_heartbeats : int
+        Heartbeats that could not be sent when they were due. None is kept: an old one has no reader.
+    damaged_files : int
+        Files found damaged, moved aside and replaced.
+    """
 
     unacked: int
     rejected: int
+    in_memory: int = 0
+    dropped_detections: int = 0
+    dropped_rejected: int = 0
+    dropped_heartbeats: int = 0
+    damaged_files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolLimits:
+    """How much a spool may hold.
+
+    Parameters
+    ----------
+    most_rows : int
+        Detections on disk, refused ones included. 100,000 are 41 days without a server at 100 an hour.
+    most_bytes : int
+        Their bytes, with `ROW_BYTES` for each. 100,000 detections of 176 bytes are 24 MB: the rows run out first.
+    most_in_memory : int
+        Detections held in memory while the disk fails: 10,000 are four days at 100 an hour, and some 4 MB.
+    """
+
+    most_rows: int = 100_000
+    most_bytes: int = 64 * 1024 * 1024
+    most_in_memory: int = 10_000
 
 
 class Spool(Protocol):
     """Where detections wait for their acknowledgement. Used by one thread at a time."""
 
+    @property
+    def problem(self) -> str:
+        """Why detections are not kept as they should be, in plain words; "" while they are."""
+        ...
+
     def append(self, detection: Detection) -> None:
-        """Keep a detection; once more is harmless. Raises StorageError when it cannot be kept."""
+        """Keep a detection; once more is harmless."""
         ...
 
     def unacked(self, limit: int) -> Sequence[SpooledDetection]:
         """Return up to ``limit`` waiting detections, oldest first."""
+        ...
+
+    def newest(self, limit: int) -> Sequence[SpooledDetection]:
+        """Return the last ``limit`` of the waiting detections, oldest of them first."""
         ...
 
     def ack(self, boot: int, sequences: Sequence[int]) -> None:
@@ -56,30 +122,62 @@ class Spool(Protocol):
         """Set a detection apart that the server will never take; an unknown one is ignored."""
         ...
 
+    def drop_heartbeat(self) -> None:
+        """Count a heartbeat that could not be sent."""
+        ...
+
+    def flush(self) -> None:
+        """Write what is only in memory, as far as the disk takes it."""
+        ...
+
     def counts(self) -> SpoolCounts:
-        """Return how many are waiting and how many were refused; cheap."""
+        """Return how many are waiting, refused and lost; cheap."""
         ...
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Write what is only in memory and let go of the file."""
         ...
 
 
 class MemorySpool:
-    """A spool that lives and dies with the process."""
+    """A spool that lives and dies with the process.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    most : int | None
+        Detections to hold at most; over that the oldest is dropped and counted. None for no bound.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
         self._waiting: dict[tuple[int, int], SpooledDetection] = {}
         self._rejected: dict[tuple[int, int], tuple[SpooledDetection, str]] = {}
+        self._dropped_detections = 0
+        self._dropped_heartbeats = 0
+
+    @property
+    def problem(self) -> str:
+        """Never one."""
+        return ""
 
     def append(self, detection: Detection) -> None:
         """Keep a detection; once more is harmless."""
-        item = SpooledDetection(detection.boot, detection.sequence, encode(detection))
-        self._waiting.setdefault((item.boot, item.sequence), item)
+        self.put(SpooledDetection(detection.boot, detection.sequence, encode(detection)))
+
+    def put(self, item: SpooledDetection) -> None:
+        """Keep a detection that is encoded already."""
+        self._waiting.setdefault(item.uid, item)
+        if self._most is not None and len(self._waiting) > self._most:
+            del self._waiting[next(iter(self._waiting))]
+            self._dropped_detections += 1
 
     def unacked(self, limit: int) -> Sequence[SpooledDetection]:
         """Return up to ``limit`` waiting detections, oldest first."""
-        return [item for item, _ in zip(self._waiting.values(), range(limit), strict=False)]
+        return list(islice(self._waiting.values(), limit))
+
+    def newest(self, limit: int) -> Sequence[SpooledDetection]:
+        """Return the last ``limit`` of the waiting detections, oldest of them first."""
+        return list(islice(reversed(self._waiting.values()), limit))[::-1]
 
     def ack(self, boot: int, sequences: Sequence[int]) -> None:
         """Forget detections that the server committed."""
@@ -92,135 +190,66 @@ class MemorySpool:
         if item is not None:
             self._rejected[boot, sequence] = (item, reason)
 
+    def drop_heartbeat(self) -> None:
+        """Count a heartbeat that could not be sent."""
+        self._dropped_heartbeats += 1
+
+    def flush(self) -> None:
+        """Do nothing."""
+
     def counts(self) -> SpoolCounts:
-        """Return how many are waiting and how many were refused."""
-        return SpoolCounts(len(self._waiting), len(self._rejected))
+        """Return how many are waiting, refused and lost."""
+        return SpoolCounts(
+            unacked=len(self._waiting),
+            rejected=len(self._rejected),
+            dropped_detections=self._dropped_detections,
+            dropped_heartbeats=self._dropped_heartbeats,
+        )
 
     def close(self) -> None:
         """Do nothing."""
 
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS waiting (
-    id INTEGER PRIMARY KEY, boot INTEGER NOT NULL, sequence INTEGER NOT NULL, data BLOB NOT NULL,
-    UNIQUE (boot, sequence));
-CREATE TABLE IF NOT EXISTS rejected (
-    id INTEGER PRIMARY KEY, boot INTEGER NOT NULL, sequence INTEGER NOT NULL, data BLOB NOT NULL, reason TEXT NOT NULL,
-    UNIQUE (boot, sequence));
-"""
+def is_sure_shot(detection: Detection) -> bool:
+    """Return whether a detection is so surely a gunshot that it must survive even a power cut."""
+    return (detection.probability(ImpulseKind.GUNSHOT) or 0.0) > _SURE_GUNSHOT
 
 
-class SqliteSpool:
-    """A spool in one SQLite file.
-
-    WAL with ``synchronous=NORMAL``: all of it survives ``kill -9``; a power cut may cost the last moments.
+def excess(rows: int, size_bytes: int, limits: SpoolLimits, oldest_bytes: Iterable[int]) -> tuple[int, int]:
+    """Return how many of the oldest must go for the rest to be within the limits, and their bytes.
 
     Parameters
     ----------
-    path : Path
-        The file; made when it is not there. Its folder must exist.
-
-    Raises
-    ------
-    StorageError
-        The file cannot be opened or written, or is not a spool.
+    rows, size_bytes : int
+        What is held.
+    limits : SpoolLimits
+    oldest_bytes : iterable of int
+        Bytes of each that may go, oldest first; not read further than needed.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with self._storage_errors():
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
-        try:
-            with self._storage_errors():
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=NORMAL")
-                self._db.executescript(_SCHEMA)
-                self._unacked: int = self._db.execute("SELECT count(*) FROM waiting").fetchone()[0]
-                self._rejected: int = self._db.execute("SELECT count(*) FROM rejected").fetchone()[0]
-        except StorageError:
-            self._db.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def append(self, detection: Detection) -> None:
-        """Keep a detection on disk; once more is harmless."""
-        row = (detection.boot, detection.sequence, encode(detection))
-        with self._storage_errors():
-            done = self._db.execute("INSERT OR IGNORE INTO waiting (boot, sequence, data) VALUES (?, ?, ?)", row)
-        self._unacked += done.rowcount
-
-    def unacked(self, limit: int) -> Sequence[SpooledDetection]:
-        """Return up to ``limit`` waiting detections, oldest first."""
-        with self._storage_errors():
-            rows = self._db.execute("SELECT boot, sequence, data FROM waiting ORDER BY id LIMIT ?", (limit,)).fetchall()
-        return [SpooledDetection(*row) for row in rows]
-
-    def ack(self, boot: int, sequences: Sequence[int]) -> None:
-        """Forget detections that the server committed, all or none."""
-        with self._transaction():
-            done = self._db.executemany(
-                "DELETE FROM waiting WHERE boot = ? AND sequence = ?", [(boot, sequence) for sequence in sequences]
-            )
-        self._unacked -= max(0, done.rowcount)
-
-    def reject(self, boot: int, sequence: int, reason: str) -> None:
-        """Set a detection apart that the server will never take."""
-        uid = (boot, sequence)
-        with self._transaction():
-            moved = self._db.execute(
-                "INSERT OR REPLACE INTO rejected (boot, sequence, data, reason) "
-                "SELECT boot, sequence, data, ? FROM waiting WHERE boot = ? AND sequence = ?",
-                (reason, *uid),
-            ).rowcount
-            self._db.execute("DELETE FROM waiting WHERE boot = ? AND sequence = ?", uid)
-        self._unacked -= moved
-        self._rejected += moved
-
-    def counts(self) -> SpoolCounts:
-        """Return how many are waiting and how many were refused."""
-        return SpoolCounts(self._unacked, self._rejected)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._storage_errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _storage_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StorageError(f"spool {self._path}: {_advice(str(error))}") from error
+    gone = gone_bytes = 0
+    sizes = iter(oldest_bytes)
+    while rows - gone > limits.most_rows or size_bytes - gone_bytes > limits.most_bytes:
+        size = next(sizes, None)
+        if size is None:
+            break
+        gone, gone_bytes = gone + 1, gone_bytes + size
+    return gone, gone_bytes
 
 
-def _advice(seen: str) -> str:
-    for words, advice in (
-        ("full", "the disk is full; free space on it, until then detections wait in memory only"),
-        ("locked", "another process holds the file; stop the second node process"),
-        ("readonly", "the file cannot be written; give this user write permission on it and on its folder"),
-        ("not a database", "the file is not a spool; name another file, or move this one aside"),
-        ("malformed", "the file is damaged; move it aside and start again, and keep it for diagnosis"),
-        ("unable to open", "the file cannot be opened; create its folder and give this user write permission there"),
-        ("disk i/o", "the disk fails to read or write; check it (dmesg), replace an SD card that is worn out"),
-    ):
-        if words in seen.lower():
-            return f"{advice} [{seen}]"
-    return f"the file cannot be used: {seen}"
+def interleave(old: Sequence[SpooledDetection], fresh: Sequence[SpooledDetection], room: int) -> list[SpooledDetection]:
+    """Return what to send next: old and fresh by turns, each in its order, none twice, as many as there is room for.
+
+    When one side runs out the other has every turn.
+    """
+    sides = (iter(old), iter(fresh))
+    chosen: dict[tuple[int, int], SpooledDetection] = {}
+    turn, idle = 0, 0
+    while len(chosen) < room and idle < len(sides):
+        item = next((item for item in sides[turn] if item.uid not in chosen), None)
+        if item is None:
+            idle += 1
+        else:
+            idle = 0
+            chosen[item.uid] = item
+        turn = 1 - turn
+    return list(chosen.values())

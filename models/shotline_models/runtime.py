@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from shotline.errors import InputError
 from shotline.features import log_mel
+from shotline_models.onnxruntime_silent import onnxruntime
 from shotline_models.twin import Twin, read_twin
 
 __all__ = ["Network", "calibrated", "open_network"]

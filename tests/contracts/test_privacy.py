@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import msgspec
@@ -93,3 +98,31 @@ def test_a_detection_is_small() -> None:
         model_id="impulse-rules-1",
     )
     assert len(messages.encode(usual)) < 180
+
+
+def test_the_runtime_of_networks_leaves_nothing_behind_and_reports_to_nobody(tmp_path: Path) -> None:
+    program = (
+        "import os; from shotline_models.registry import DEFAULT_MODEL, find_weights;"
+        "from shotline_models.runtime import open_network; open_network(find_weights(DEFAULT_MODEL));"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "1"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_onnxruntime_is_imported_in_one_place_only() -> None:
+    root = Path(__file__).parents[2]
+    places = {
+        str(path.relative_to(root))
+        for folder in ("shotline", "sensor_node", "fusion_server", "models", "recordings")
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"^\s*(import|from) onnxruntime\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert places == {"models/shotline_models/onnxruntime_silent.py"}

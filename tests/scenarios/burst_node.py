@@ -11,8 +11,9 @@ import sys
 import time
 from pathlib import Path
 
+from sensor_node.diskspool import DiskSpool
 from sensor_node.publisher import Publisher, PublisherSettings
-from sensor_node.spool import SpoolCounts, SqliteSpool
+from sensor_node.spool import SpoolCounts
 from shotline.domain import ClockState
 from shotline.messages import Detection, Heartbeat, Hello, LevelReference
 
@@ -59,7 +60,7 @@ def main(endpoint: str, spool_path: str, count: int) -> int:
 
     settings = PublisherSettings(reconnect_s=0.02, reconnect_most_s=0.1, heartbeat_s=0.5)
     with (
-        SqliteSpool(Path(spool_path)) as spool,
+        DiskSpool(Path(spool_path)) as spool,
         Publisher(
             endpoint, spool=spool, hello=hello, heartbeat=heartbeat, monotonic_s=time.monotonic, settings=settings
         ) as publisher,

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
@@ -21,19 +22,23 @@ import zmq
 from typer.testing import CliRunner
 
 from sensor_node import app as node_app
+from sensor_node import diskspool
 from sensor_node.app import (
     FileSource,
     NodeApp,
     NodeProfile,
     check_node,
+    profile_from_config,
     replay_to_file,
     replay_to_server,
     run_node,
+    sources_from_config,
     stop_on_signals,
 )
 from sensor_node.cli import app as commands
 from sensor_node.config import load_node_config
-from sensor_node.spool import SqliteSpool
+from sensor_node.diskspool import DiskSpool
+from sensor_node.spool import SpoolLimits
 from shotline.domain import ClockState
 from shotline.errors import AudioError, ConfigError, InputError, StorageError
 from shotline.health import CheckStatus
@@ -272,8 +277,35 @@ class TestRunNode:
             summary = run_node(config, until_done=False, stopping=lambda: next(stopping))
         assert summary.stopped
         assert (summary.unacked, summary.problem) == (3, "")
-        with SqliteSpool(folder / "roof-1.db") as spool:
+        with DiskSpool(folder / "roof-1.db") as spool:
             assert spool.counts().unacked == 3
+
+    def test_a_damaged_spool_is_moved_aside_and_said(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (folder / "roof-1.db").write_bytes(bytes(4096))
+        with Server(answer="ack") as server:
+            summary = run_node(load_node_config(write_config(folder, server.endpoint)), until_done=True, stopping=never)
+        assert (summary.detections, summary.unacked, summary.problem) == (3, 0, "")
+        assert (summary.damaged_spools, summary.dropped_detections) == (1, 0)
+        assert (folder / "roof-1.db.damaged-1").read_bytes() == bytes(4096)
+        event = json.loads(capsys.readouterr().err.splitlines()[0])
+        assert (event["event"], event["problem"], event["in_memory"]) == ("spool", "", 0)
+        assert "it was moved to roof-1.db.damaged-1, 0 waiting detections were read from it" in event["notice"]
+
+    def test_detections_that_only_memory_holds_at_the_end_are_a_problem(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def full(path: Path, _: object) -> None:
+            raise diskspool.DiskFullError(f"spool {path}: the disk is full")
+
+        monkeypatch.setattr(diskspool, "SpoolFile", full)
+        with Server(answer="silence") as server:
+            config = load_node_config(write_config(folder, server.endpoint))
+            stopping = iter([False] * 55 + [True] * 100)
+            summary = run_node(config, until_done=False, stopping=lambda: next(stopping))
+        assert summary.problem == (
+            f"3 detections are in memory only and end with the process; spool {folder / 'roof-1.db'}: the disk is full"
+        )
+        assert json.loads(capsys.readouterr().err.splitlines()[0])["problem"].endswith("the disk is full")
 
     def test_file_that_breaks_does_not_stop_the_node(self, folder: Path) -> None:
         sound, _ = soundfile.read(folder / "a.wav", dtype="float32")
@@ -393,6 +425,31 @@ class TestCheck:
         path.write_text(path.read_text().replace('spool = "roof-1.db"\n', ""))
         found = {item.name: item.status for item in check_node(load_node_config(path))}
         assert (found["calibration"], found["spool"]) == (CheckStatus.WARN, CheckStatus.WARN)
+
+    def test_spool_says_what_waits_and_what_it_lost(self, folder: Path) -> None:
+        config = load_node_config(write_config(folder, "tcp://127.0.0.1:1"))
+        app = NodeApp(profile_from_config(config), sources_from_config(config))
+        heard = next(item for block in app.detections(lambda _: True) for item in block)
+        path = folder / "roof-1.db"
+        for most_rows, waiting in ((10, 3), (10, 10), (4, 4)):
+            with DiskSpool(path, SpoolLimits(most_rows=most_rows)) as spool:
+                for sequence in range(waiting):
+                    spool.append(msgspec.structs.replace(heard, sequence=sequence + 100 * waiting))
+            found = {item.name: item for item in check_node(config)}["spool"]
+            assert found.numbers["waiting"] == waiting
+            if waiting == 3:
+                assert (found.status, found.message) == (
+                    CheckStatus.OK,
+                    f"{path} can be written, 3 detections wait",
+                )
+        assert found.status is CheckStatus.WARN
+        assert (
+            found.message == f"{path} has dropped 13 detections for want of room and was found damaged 0 times; 4 wait"
+        )
+        path.write_bytes(b"\xff" * 4096)
+        found = {item.name: item for item in check_node(config)}["spool"]
+        assert found.status is CheckStatus.WARN
+        assert "at its next start the node sets a damaged one aside" in found.message
 
     def test_spool_folder_missing(self, folder: Path) -> None:
         path = write_config(folder, "tcp://nowhere")

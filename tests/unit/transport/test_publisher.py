@@ -2,16 +2,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 import pytest
 import zmq
 
 from sensor_node.connection import CurveClientKeys
+from sensor_node.diskspool import DiskSpool
 from sensor_node.publisher import Publisher, PublisherSettings
 from sensor_node.spool import MemorySpool, SpoolCounts
 from shotline.domain import ClockState
-from shotline.errors import StorageError, TransportError
+from shotline.errors import TransportError
 from shotline.keyfiles import KeyPair
 from shotline.messages import (
     Ack,
@@ -120,7 +122,7 @@ def spool() -> MemorySpool:
 
 @pytest.fixture
 def publisher(server: Server, clock: Clock, spool: MemorySpool) -> Iterator[Publisher]:
-    settings = PublisherSettings(reconnect_s=0.01, reconnect_most_s=0.02, window=8, memory_most=2)
+    settings = PublisherSettings(reconnect_s=0.01, reconnect_most_s=0.02, window=8)
     with Publisher(
         server.endpoint, spool=spool, hello=lambda: HELLO, heartbeat=heartbeat, monotonic_s=clock, settings=settings
     ) as made:
@@ -273,31 +275,97 @@ def test_drain_waits_for_the_last_ack_or_the_deadline(publisher: Publisher, serv
     assert publisher.drain(clock.now_s + 60.0) is True
 
 
-def test_when_the_disk_fails_memory_holds_it_and_says_so(
-    publisher: Publisher, server: Server, spool: MemorySpool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+def test_when_the_disk_fails_it_is_sent_all_the_same_and_written_when_there_is_room(
+    server: Server, clock: Clock, tmp_path: Path
 ) -> None:
-    def full(_: Detection) -> None:
-        raise StorageError("spool: the disk is full")
+    settings = PublisherSettings(reconnect_s=0.01, reconnect_most_s=0.02)
+    with (
+        DiskSpool(tmp_path / "spool.db") as spool,
+        Publisher(
+            server.endpoint, spool=spool, hello=lambda: HELLO, heartbeat=heartbeat, monotonic_s=clock, settings=settings
+        ) as publisher,
+    ):
+        until(publisher, server, lambda: publisher.connected and server.heard)
+        assert spool._file is not None
+        db = spool._file._db
+        db.execute(f"PRAGMA max_page_count={db.execute('PRAGMA page_count').fetchone()[0]}")
+        for sequence in range(40):  # more than fit on the pages that are there
+            publisher.send(detection(sequence))
+        assert spool.problem.startswith(f"spool {tmp_path / 'spool.db'}: the disk is full")
+        in_memory = spool.counts().in_memory
+        assert 0 < in_memory <= 40
+        assert publisher.unacked == 40
+        until(publisher, server, lambda: server.detections() == list(range(40)))
+        server.say(Ack(boot=7, sequences=(0, 39)))
+        until(publisher, server, lambda: publisher.unacked == 38)
+        db.execute("PRAGMA max_page_count=1000")
+        clock.now_s += 10.0  # the next heartbeat finds the disk well again
+        publisher.poll(0)
+        assert (spool.counts().in_memory, spool.problem, publisher.unacked) == (0, "", 38)
+        assert [item.sequence for item in spool.unacked(100)] == list(range(1, 39))
 
-    until(publisher, server, lambda: publisher.connected and server.heard)
-    with monkeypatch.context() as patch:
-        patch.setattr(spool, "append", full)
-        publisher.send(detection(0))
-        publisher.send(detection(1))
-        assert publisher.storage_problem == "spool: the disk is full"
-        assert publisher.unacked == 2
-        with pytest.raises(StorageError, match=r"detection a/7/2 is not kept: spool: the disk is full; memory holds 2"):
-            publisher.send(detection(2))
-        assert publisher.counters.storage_errors == 3
-        until(publisher, server, lambda: server.detections() == [0, 1])
-        server.say(Ack(boot=7, sequences=(0,)))
-        until(publisher, server, lambda: publisher.unacked == 1)
-    assert spool.counts().unacked == 0
-    clock.now_s += 10.0  # the next heartbeat finds the disk well again
-    publisher.poll(0)
-    assert spool.counts().unacked == 1
-    assert publisher.unacked == 1
-    assert publisher.storage_problem == ""
+
+def test_heartbeats_that_nobody_could_hear_are_counted_and_not_kept(
+    publisher: Publisher, server: Server, spool: MemorySpool, clock: Clock
+) -> None:
+    server.socket.close()
+    for _ in range(3):
+        clock.now_s += 5.1
+        publisher.poll(0)
+    assert publisher.connected is False
+    assert spool.counts().dropped_heartbeats == 3
+
+
+@pytest.mark.parametrize("burst", [1, 100])
+def test_what_is_fresh_waits_for_few_messages_of_a_long_drain(
+    publisher: Publisher, server: Server, spool: MemorySpool, burst: int
+) -> None:
+    old = 10_000
+    for sequence in range(old):
+        spool.append(detection(sequence))
+    acked = 0
+
+    def answer() -> bool:
+        nonlocal acked
+        heard = server.detections()
+        if len(heard) > acked:
+            server.say(Ack(boot=7, sequences=tuple(heard[acked:])))
+            acked = len(heard)
+        return acked >= 200
+
+    until(publisher, server, answer)
+    before = len(server.detections())
+    for sequence in range(old, old + burst):
+        publisher.send(detection(sequence))
+    until(publisher, server, lambda: [answer(), old + burst - 1 in server.detections()][1])
+    heard = server.detections()
+    # What was on its way, twice the window of 8 at most, and two messages for each one of the burst.
+    assert heard.index(old + burst - 1) - before <= 2 * 8 + 2 * burst
+    drained = [sequence for sequence in heard if sequence < old - 2]  # the last two count as fresh from the start
+    assert drained == sorted(drained)
+    assert heard.index(old - 1) < 8
+
+
+def test_everything_is_drained_once_with_fresh_ones_coming_in(
+    publisher: Publisher, server: Server, spool: MemorySpool
+) -> None:
+    for sequence in range(300):
+        spool.append(detection(sequence))
+    acked, made = 0, 300
+
+    def answer() -> bool:
+        nonlocal acked, made
+        heard = server.detections()
+        if len(heard) > acked:
+            server.say(Ack(boot=7, sequences=tuple(heard[acked:])))
+            acked = len(heard)
+            if made < 400:
+                publisher.send(detection(made))
+                made += 1
+        return made == 400 and not publisher.unacked
+
+    until(publisher, server, answer)
+    assert sorted(server.detections()) == list(range(made))
 
 
 def test_an_address_that_cannot_be_says_how_to_write_it(spool: MemorySpool, clock: Clock) -> None:
