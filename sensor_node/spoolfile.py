@@ -25,6 +25,7 @@ __all__ = [
     "FileCounts",
     "Lost",
     "SpoolFile",
+    "look",
     "move_aside",
     "salvage",
 ]
