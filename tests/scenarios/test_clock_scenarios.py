@@ -22,30 +22,30 @@ class Limits:
     timed: float = 0.998
 
 
-# Twice what six runs of half an hour showed, or the goal where that is less.
+# The goals (20 us rms, 100 us at most) where they are for; else about twice what six runs of half an hour showed.
 LIMITS = {
     "clean_i2s": Limits(6.0, 25.0),
     "usb_1ms": Limits(20.0, 100.0),
     "usb_beat": Limits(200.0, 400.0),
     "cpu_load": Limits(20.0, 100.0),
-    "user_space_stamps": Limits(120.0, 600.0),
+    "user_space_stamps": Limits(120.0, 1000.0),
     "xruns_flagged": Limits(20.0, 200.0),
     "xruns_unflagged": Limits(20.0, 200.0),
     "unplugged": Limits(20.0, 100.0, timed=0.99),
     "temperature_ramp": Limits(20.0, 100.0),
-    "ntp": Limits(1200.0, 3000.0),
-    "pps_lost_and_back": Limits(500.0, 2000.0),
+    "ntp": Limits(1000.0, 3000.0),
+    "pps_lost_and_back": Limits(160.0, 800.0),
     "pps_glitch": Limits(20.0, 100.0, timed=0.98),
     "step_back": Limits(20.0, 100.0, timed=0.5),
     "step_back_wrong": Limits(20.0, 100.0, timed=0.9),
     "leap_second": Limits(20.0, 100.0, timed=0.99),
-    "week_rollover": Limits(20.0, 100.0, timed=0.7),
+    "week_rollover": Limits(20.0, 400.0, timed=0.7),
     "pps_audio": Limits(0.3, 2.0),
     "pps_audio_ramp": Limits(0.3, 2.0),
-    "pps_audio_xruns": Limits(1.0, 50.0),
-    "pps_audio_glitch": Limits(1.0, 20.0),
-    "pps_audio_lost_and_back": Limits(500.0, 2000.0),
-    "pps_audio_lost_ramp": Limits(800.0, 2000.0),
+    "pps_audio_xruns": Limits(0.3, 2.0),
+    "pps_audio_glitch": Limits(0.3, 5.0),
+    "pps_audio_lost_and_back": Limits(160.0, 800.0),
+    "pps_audio_lost_ramp": Limits(650.0, 2600.0),
     "pps_audio_leap_second": Limits(0.3, 2.0, timed=0.99),
 }
 
@@ -97,7 +97,7 @@ def test_every_overrun_is_found(name: str, outcomes: dict[str, Outcome]) -> None
     clock, losses = outcome_of(name, outcomes).clock, SCENARIOS[name].losses
     assert clock.break_count == len(losses)
     for found, loss in zip(clock.breaks, losses, strict=True):
-        # Stamps tell it to 0.1 ms, or five samples; a host that has NTP only wanders by three times that in a second,
+        # Stamps tell it to 0.1 ms, or five samples; a host that has NTP only wanders by more in a second,
         # here twice that is allowed.
         margin = 30.0 if SCENARIOS[name].pulses else 6.0
         assert found.lost_samples == pytest.approx(loss.samples, abs=margin)
