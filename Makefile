@@ -74,7 +74,6 @@ bench: setup ## every benchmark, in full, into benchmarks/results; needs ../shar
 	$(RUN) python benchmarks/locator_checks.py
 	$(RUN) python benchmarks/clock_scenarios.py --seeds 6
 	$(RUN) python benchmarks/spool_writes.py
-	$(RUN) python benchmarks/classifier_cost.py
 	$(RUN) pip install --quiet --editable '.[bench]'
 	$(RUN) python benchmarks/simulator_sources.py
 	$(RUN) python benchmarks/simulator_checks.py
