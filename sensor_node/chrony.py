@@ -15,7 +15,7 @@ from shotline.domain import ClockState
 from shotline.errors import EdgeError, InputError
 from shotline.units import NS_PER_S, ns_from_seconds
 
-__all__ = ["Leap", "Tracking", "UtcReading", "clock_state", "parse_tracking", "read_tracking", "read_utc"]
+__all__ = ["ClockPair", "Leap", "Tracking", "clock_state", "parse_tracking", "read_tracking", "read_utc"]
 
 Leap = Literal["normal", "insert", "delete", "unsynchronised"]
 
@@ -91,7 +91,7 @@ class Tracking:
         return ns_from_seconds(min(bound_s, _LONGEST_S))
 
 
-class UtcReading(NamedTuple):
+class ClockPair(NamedTuple):
     """One instant on two clocks.
 
     Parameters
@@ -210,7 +210,7 @@ def clock_state(
     return ClockState.HOLDOVER if age_ns > ns_from_seconds(holdover_after_s) else ClockState.PPS
 
 
-def read_utc(monotonic_ns: Callable[[], int], utc_ns: Callable[[], int], *, readings: int = 5) -> UtcReading:
+def read_utc(monotonic_ns: Callable[[], int], utc_ns: Callable[[], int], *, readings: int = 5) -> ClockPair:
     """Read two clocks at one instant: the first, the second, the first again; the closest of several such triples.
 
     Parameters
@@ -232,13 +232,13 @@ def read_utc(monotonic_ns: Callable[[], int], utc_ns: Callable[[], int], *, read
     return min((_triple(monotonic_ns, utc_ns) for _ in range(readings)), key=lambda reading: reading.bracket_ns)
 
 
-def _triple(monotonic_ns: Callable[[], int], utc_ns: Callable[[], int]) -> UtcReading:
+def _triple(monotonic_ns: Callable[[], int], utc_ns: Callable[[], int]) -> ClockPair:
     before_ns = monotonic_ns()
     at_ns = utc_ns()
     bracket_ns = monotonic_ns() - before_ns
     if bracket_ns < 0:
         raise EdgeError(f"the monotonic clock went back by {-bracket_ns} ns between two readings; do not use it")
-    return UtcReading(before_ns + bracket_ns // 2, at_ns, bracket_ns)
+    return ClockPair(before_ns + bracket_ns // 2, at_ns, bracket_ns)
 
 
 def _reference(number: str, name: str) -> str:

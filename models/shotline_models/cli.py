@@ -153,7 +153,6 @@ def evaluate(
     report: Annotated[Path | None, typer.Option("--report", help="Folder for a page to read and listen to.")] = None,
 ) -> None:
     """Judge a network on labelled sound: recall at fixed false alarms, curves, calibration, the worst errors."""
-    import msgspec
     import numpy as np
 
     from shotline_models.evaluate import evaluate as judge
@@ -171,7 +170,7 @@ def evaluate(
     ).reshape(-1, len(network.twin.kinds))
     found = judge(corpus, probabilities, model_id=network.twin.model_id)
     if json_file is not None:
-        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+        _write_figures(found, json_file)
     if report is not None:
         write_report(
             found, report, corpus=corpus, title=f"{network.twin.model_id} on {manifest.parent.name or manifest.name}"
@@ -200,7 +199,6 @@ def train(
     Every example is judged by the network of the fold that holds its family or firing position out; thresholds,
     temperature and report come from these. The network that is written learned from all that the plan allows.
     """
-    import msgspec
     import numpy as np
     import torch
 
@@ -253,7 +251,7 @@ def train(
     clips = corpus.only(lambda clip: clip.label != OWN_SOUNDS)
     found = judge(clips, probabilities[~own], model_id=plan.name)
     thresholds = crossval.thresholds_of(clips, calibrated(logits, temperature)[~own])
-    network, _ = train_committee(
+    network = train_committee(
         frames,
         variants,
         allowed,
@@ -284,15 +282,14 @@ def train(
             )
     write_curves(out, runs)
     write_report(found, out / "report", corpus=clips, title=f"{plan.name}, held out fold by fold")
-    (out / "held-out.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    _write_figures(found, out / "held-out.json")
     _say(found)
     if own.any():
         live = np.array([item.clip.source == LIVE_FIRE for item in corpus.examples])
         beside = judge(
             corpus.only(lambda clip: clip.source == LIVE_FIRE), probabilities[live], model_id=f"{plan.name}, live fire"
         )
-        as_bytes = msgspec.json.format(msgspec.json.encode(beside), indent=1) + b"\n"
-        (out / "held-out-own-sounds.json").write_bytes(as_bytes)
+        _write_figures(beside, out / "held-out-own-sounds.json")
         _say(beside)
     typer.echo(
         f"{weights}: {len(ImpulseKind)} kinds, temperature {temperature:.2f}, learned from {int(learned.sum())} onsets"
@@ -331,13 +328,22 @@ def _reach(mel: MelDefinition, margin_s: float) -> dict[str, Any]:
     return {"before_s": max(0.35, mel.before_s + margin_s), "after_s": mel.after_s + margin_s}
 
 
+def _write_figures(found: Evaluation, path: Path) -> None:
+    """Write every figure of an evaluation as JSON."""
+    import msgspec
+
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+
+
 def _say(found: Evaluation) -> None:
     console = Console(highlight=False)
+    stated = found.gunshot_calibration.error
+    error = "-" if stated is None else f"{stated:.3f}"
     area = "-" if found.roc_area is None else f"{found.roc_area:.4f}"
     console.print(
         f"{found.model_id}: {found.gunshot_onsets} gunshots, {found.negative_onsets} other onsets in "
         f"{found.negative_hours:.2f} hours without gunshots; ROC area {area}, "
-        f"calibration error {found.gunshot_calibration.error or 0.0:.3f}",
+        f"calibration error at even odds {error}",
         soft_wrap=True,
     )
     for point in found.operating_points:

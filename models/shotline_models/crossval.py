@@ -55,7 +55,7 @@ def held_out_logits(
     folds, allowed = folds_of(frames, plan), may_learn(frames, plan)
     logits = np.zeros((len(folds), len(ImpulseKind)))
     for fold in sorted(set(folds.tolist())):
-        network, _ = train_committee(
+        network = train_committee(
             frames,
             variants,
             allowed & (folds != fold),

@@ -33,7 +33,6 @@ __all__ = [
     "Clip",
     "Corpus",
     "Example",
-    "cut_examples",
     "fold_of",
     "kind_of",
     "read_live_fire",
@@ -210,7 +209,7 @@ def read_manifest(
     examples: list[Example] = []
     for number, clip in enumerate(clips):
         samples = _read_sound(root / clip.file, clip, manifest)
-        found = cut_examples(samples, clip, before_s=before_s, after_s=after_s)
+        found = _listen(samples, clip, before_s=before_s, after_s=after_s)
         if clip.kind is ImpulseKind.GUNSHOT and found:
             loudest = max(found, key=lambda item: item.peak)
             if clip.source in _FAR_SOURCES:
@@ -283,7 +282,7 @@ def _read_position(scene: Scene, folder: Path, *, before_s: float, after_s: floa
             duration_s=frames / rate_hz,
         )
         clips.append(clip)
-        heard = cut_examples(_read_sound(recording.path, clip, folder), clip, before_s=before_s, after_s=after_s)
+        heard = _listen(_read_sound(recording.path, clip, folder), clip, before_s=before_s, after_s=after_s)
         distance_m = float(np.linalg.norm(site_m[recording.node] - source_m[recording.event]))
         fired = sorted(pulses.get((recording.event, recording.node), ()))
         for pulse_ns in fired:
@@ -375,7 +374,7 @@ def _read_sound(path: Path, clip: Clip, source: Path) -> NDArray[np.float32]:
     return mono
 
 
-def cut_examples(samples: NDArray[np.float32], clip: Clip, *, before_s: float, after_s: float) -> list[Example]:
+def _listen(samples: NDArray[np.float32], clip: Clip, *, before_s: float, after_s: float) -> list[Example]:
     """Return an example for every onset that the node would report."""
     rate_hz = clip.sample_rate_hz
     detector = OnsetDetector(rate_hz, OnsetSettings(frame_before_s=before_s, frame_after_s=after_s))

@@ -302,14 +302,14 @@ def train_committee(
     seed: int,
     device: torch.device,
     progress: Callable[[int, Epoch], None] = lambda *_: None,
-) -> tuple[Committee, list[list[Epoch]]]:
+) -> Committee:
     """Train as many networks as the plan says, each from another seed; see `train`.
 
     ``progress`` is also told which member it is about, from 1.
     """
-    members, histories = [], []
+    members = []
     for number in range(plan.network.members):
-        network, history = train(
+        network, _ = train(
             frames,
             variants,
             chosen,
@@ -319,8 +319,7 @@ def train_committee(
             progress=lambda epoch, number=number: progress(number + 1, epoch),  # type: ignore[misc]
         )
         members.append(network)
-        histories.append(history)
-    return Committee(members).eval(), histories
+    return Committee(members).eval()
 
 
 def logits_of(

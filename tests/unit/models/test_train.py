@@ -94,9 +94,7 @@ def variants(frames: Frames, plan: Plan) -> Variants:
 
 @pytest.fixture(scope="module")
 def weights(frames: Frames, variants: Variants, plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network, _ = train_committee(
-        frames, variants, np.ones(len(frames.kind), dtype=bool), plan, seed=plan.seed, device=CPU
-    )
+    network = train_committee(frames, variants, np.ones(len(frames.kind), dtype=bool), plan, seed=plan.seed, device=CPU)
     return export(
         network,
         plan,
@@ -189,7 +187,7 @@ def test_held_out_means_held_out(frames: Frames, variants: Variants, corpus: Cor
     folds = crossval.folds_of(frames, plan)
     assert set(folds.tolist()) == {0, 1}
     logits = crossval.held_out_logits(frames, variants, plan, device=CPU)
-    network, _ = train_committee(frames, variants, folds != 0, plan, seed=plan.seed + 1, device=CPU)
+    network = train_committee(frames, variants, folds != 0, plan, seed=plan.seed + 1, device=CPU)
     rows = np.flatnonzero(folds == 0)
     assert (logits[rows] == logits_of(network, frames, rows, plan, CPU)).all()
     temperature, of_others = crossval.temperatures(logits, frames.kind, folds)

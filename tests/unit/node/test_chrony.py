@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sensor_node.chrony import Tracking, UtcReading, clock_state, parse_tracking, read_tracking, read_utc
+from sensor_node.chrony import ClockPair, Tracking, clock_state, parse_tracking, read_tracking, read_utc
 from sensor_node.sampleclock import UNTIMED_SIGMA_NS
 from shotline.domain import ClockState
 from shotline.errors import EdgeError, InputError
@@ -244,14 +244,14 @@ def ticking(*values: int) -> Callable[[], int]:
 
 class TestReadUtc:
     def test_the_second_clock_is_dated_in_the_middle(self) -> None:
-        assert read_utc(ticking(100, 140), ticking(7_000), readings=1) == UtcReading(120, 7_000, 40)
+        assert read_utc(ticking(100, 140), ticking(7_000), readings=1) == ClockPair(120, 7_000, 40)
 
     def test_the_closest_triple_is_taken(self) -> None:
         monotonic = ticking(100, 150, 200, 210, 300, 311)
-        assert read_utc(monotonic, ticking(1_000, 1_100, 1_200), readings=3) == UtcReading(205, 1_100, 10)
+        assert read_utc(monotonic, ticking(1_000, 1_100, 1_200), readings=3) == ClockPair(205, 1_100, 10)
 
     def test_the_first_of_equals_is_taken(self) -> None:
-        assert read_utc(ticking(0, 0, 5, 5), ticking(10, 20), readings=2) == UtcReading(0, 10, 0)
+        assert read_utc(ticking(0, 0, 5, 5), ticking(10, 20), readings=2) == ClockPair(0, 10, 0)
 
     def test_clock_that_goes_back(self) -> None:
         with pytest.raises(EdgeError, match="monotonic clock went back by 3 ns"):
