@@ -11,7 +11,7 @@ import typer
 from shotline_models.registry import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
-    from sensor_node.app import Summary
+    from sensor_node.player import Summary
 
 __all__ = ["app"]
 
@@ -74,14 +74,8 @@ def replay(
     """Hear one file, into a file of detections (--out) or to a server (--server)."""
     import time
 
-    from sensor_node.app import (
-        FileSource,
-        NodeApp,
-        NodeProfile,
-        replay_to_file,
-        replay_to_server,
-        stop_on_signals,
-    )
+    from sensor_node.app import replay_to_file, replay_to_server, stop_on_signals
+    from sensor_node.player import FilePlayer, FileSource, NodeProfile
     from shotline.domain import ClockState
     from shotline.errors import InputError
     from shotline.timebase import EventClock, parse_utc
@@ -106,7 +100,7 @@ def replay(
         clock_state=ClockState(clock_state),
         sigma_ns=ns_from_seconds(sigma_ms / 1000.0),
     )
-    player = NodeApp(NodeProfile(node=node, full_scale_db_spl=full_scale_db_spl, model=model), [source])
+    player = FilePlayer(NodeProfile(node=node, full_scale_db_spl=full_scale_db_spl, model=model), [source])
     if out is not None:
         summary = replay_to_file(player, out)
     else:
@@ -125,8 +119,8 @@ def replay(
 @app.command()
 def check(config: _ConfigFile, as_json: _Json = False) -> None:
     """Look at everything the node needs, and say in plain words what is wrong. Exit 1 when something is."""
-    from sensor_node.app import check_node
     from sensor_node.config import load_node_config
+    from sensor_node.nodecheck import check_node
     from shotline.errors import ConfigError
     from shotline.health import Check, CheckStatus, worst_status
 

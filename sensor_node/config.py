@@ -15,7 +15,19 @@ from shotline.keyfiles import PUBLIC_KEY_PATTERN, is_public_key
 from shotline.timebase import parse_utc
 from shotline_models.registry import DEFAULT_CLASSIFIER
 
-__all__ = ["ClockSection", "DetectorSection", "NodeConfig", "NodeSection", "SourceSection", "load_node_config"]
+__all__ = [
+    "CaptureSection",
+    "ClipsSection",
+    "ClockSection",
+    "DetectorSection",
+    "GpsdSection",
+    "NodeConfig",
+    "NodeSection",
+    "PlaceSection",
+    "SourceSection",
+    "TimeSection",
+    "load_node_config",
+]
 
 
 class NodeSection(ConfigModel):
@@ -163,15 +175,126 @@ class SourceSection(ConfigModel):
         return ClockState.UNTIMED if self.start_utc is None else ClockState(self.clock_state)
 
 
+class CaptureSection(ConfigModel):
+    """The sound card that the node listens to, in place of files."""
+
+    device: str = Field(
+        title="device", description="name, or a part that only one has (`shotline node devices`)", min_length=1
+    )
+    channel: int = Field(default=1, title="channel", description="of the microphone, 1 for the first", ge=1, le=16)
+    pps_channel: int | None = Field(
+        default=None,
+        title="channel of pulses",
+        description="of the GPS receiver's pulse per second, when it is recorded; absent = it is not",
+        ge=1,
+        le=16,
+    )
+    pps_polarity: Literal[1, -1] = Field(
+        default=1, title="polarity", description="-1 when the input inverts: the leading edge goes down"
+    )
+    sample_rate_hz: int = Field(
+        default=48_000,
+        title="rate",
+        description="Hz; the device must grant exactly this. The shipped networks hear 48 kHz",
+        ge=8_000,
+        le=192_000,
+    )
+    block_samples: int = Field(default=960, title="block", description="samples a callback", ge=64, le=8_192)
+    ring_s: float = Field(
+        default=30.0, title="memory", description="seconds of sound kept in memory, for clips", ge=5.0, le=60.0
+    )
+    late_bias_us: float = Field(
+        default=0.0,
+        title="delay",
+        description="how late ADC times of this hardware are at best, microseconds: docs/clock.md",
+        ge=0.0,
+        le=100_000.0,
+    )
+    late_bias_sigma_us: float = Field(
+        default=100.0, title="its sigma", description="1-sigma of it, microseconds", ge=0.0, le=100_000.0
+    )
+
+    @model_validator(mode="after")
+    def _two_channels(self) -> CaptureSection:
+        if self.pps_channel == self.channel:
+            raise ValueError(f"channel {self.channel} cannot be both the microphone and the pulses; give two")
+        return self
+
+    @property
+    def channels(self) -> int:
+        """How many channels to record."""
+        return max(self.channel, self.pps_channel or 0)
+
+
+class TimeSection(ConfigModel):
+    """How the node learns what its host knows of UTC."""
+
+    chronyc: tuple[str, ...] = Field(
+        default=("chronyc", "-c", "tracking"),
+        title="command",
+        description="what tells how well chronyd keeps the system clock",
+        min_length=1,
+        strict=False,
+    )
+    pulse_references: tuple[str, ...] = Field(
+        default=("PPS",), title="pulses", description="refid of pulses in chrony.conf", strict=False
+    )
+    holdover_after_s: float = Field(
+        default=64.0, title="holdover", description="seconds without a pulse until it counts as lost", gt=0.0
+    )
+
+
+class GpsdSection(ConfigModel):
+    """The gpsd that the node listens to; without this section to none."""
+
+    host: str = Field(default="127.0.0.1", title="host", description="where gpsd listens", min_length=1)
+    port: int = Field(default=2947, title="port", description="its port", ge=1, le=65_535)
+
+
+class PlaceSection(ConfigModel):
+    """Surveyed position of the GPS antenna, for noticing that the node was moved. Fusion uses the server's."""
+
+    lat_deg: float = Field(title="latitude", description="WGS-84", ge=-90.0, le=90.0)
+    lon_deg: float = Field(title="longitude", description="WGS-84", ge=-180.0, le=180.0)
+    height_m: float = Field(title="height", description="above the WGS-84 ellipsoid", ge=-500.0, le=9_000.0)
+    sigma_m: float = Field(
+        default=1.0, title="sigma", description="1-sigma of the horizontal position, per axis", ge=0.0, le=1_000.0
+    )
+    sigma_up_m: float = Field(default=2.0, title="height's", description="1-sigma of the height", ge=0.0, le=1_000.0)
+
+
+class ClipsSection(ConfigModel):
+    """What sound may leave the node: short clips around detections, when the server asks for one."""
+
+    enabled: bool = Field(default=True, title="enabled", description="false = no sound ever leaves the node")
+    most_per_hour: int = Field(default=30, title="quota", description="clips an hour at most", ge=1, le=120)
+
+
 class NodeConfig(ConfigModel):
     """The whole file."""
 
     node: NodeSection = Field(title="node", description="the node itself")
     detector: DetectorSection = Field(default_factory=DetectorSection, title="detector", description="what is reported")
     clock: ClockSection | None = Field(default=None, title="clock", description="pace of a replay")
+    capture: CaptureSection | None = Field(default=None, title="capture", description="the sound card")
+    time: TimeSection = Field(default_factory=TimeSection, title="time", description="what the host knows of UTC")
+    gpsd: GpsdSection | None = Field(default=None, title="gpsd", description="position and satellites")
+    place: PlaceSection | None = Field(default=None, title="place", description="where the antenna was surveyed")
+    clips: ClipsSection = Field(default_factory=ClipsSection, title="clips", description="what sound may leave")
     sources: tuple[SourceSection, ...] = Field(
-        title="sources", description="sound, as [[sources]] tables in time order", min_length=1, strict=False
+        default=(),
+        title="sources",
+        description="sound files, as [[sources]] tables in time order, in place of [capture]",
+        strict=False,
     )
+
+    @model_validator(mode="after")
+    def _something_to_hear(self) -> NodeConfig:
+        if self.capture is None and not self.sources:
+            raise ValueError("nothing to hear: give [capture] for a sound card, or [[sources]] for sound files")
+        if self.capture is not None and (self.sources or self.clock is not None):
+            raise ValueError("[capture] is live; take out [[sources]] and [clock], or [capture]")
+        return self
 
 
 def load_node_config(path: Path) -> NodeConfig:

@@ -16,7 +16,7 @@ from itertools import groupby
 
 from fusion_server.engine import FusionEngine, FusionSettings
 from fusion_server.registry import Registry
-from sensor_node.app import FileSource, NodeApp, NodeProfile
+from sensor_node.player import FilePlayer, FileSource, NodeProfile
 from shotline.domain import ClockState, Incident
 from shotline.errors import DatasetError
 from shotline.messages import Detection
@@ -117,10 +117,10 @@ _WORDS = {
 }
 
 
-def node_app(recording: Recording, *, model: str = DEFAULT_CLASSIFIER) -> NodeApp:
+def node_app(recording: Recording, *, model: str = DEFAULT_CLASSIFIER) -> FilePlayer:
     """Return the node's own application for one recording, as `shotline node run` would make it."""
     timed = recording.clock_state is not ClockState.UNTIMED
-    return NodeApp(
+    return FilePlayer(
         NodeProfile(node=recording.node, full_scale_db_spl=recording.full_scale_db_spl, model=model),
         [
             FileSource(

@@ -23,21 +23,18 @@ from typer.testing import CliRunner
 
 from sensor_node import app as node_app
 from sensor_node import diskspool
-from sensor_node.app import (
-    FileSource,
-    NodeApp,
-    NodeProfile,
-    check_node,
-    profile_from_config,
-    replay_to_file,
-    replay_to_server,
-    run_node,
-    sources_from_config,
-    stop_on_signals,
-)
+from sensor_node.app import replay_to_file, replay_to_server, run_node, stop_on_signals
 from sensor_node.cli import app as commands
 from sensor_node.config import load_node_config
 from sensor_node.diskspool import DiskSpool
+from sensor_node.nodecheck import check_node
+from sensor_node.player import (
+    FilePlayer,
+    FileSource,
+    NodeProfile,
+    profile_from_config,
+    sources_from_config,
+)
 from sensor_node.spool import SpoolLimits
 from shotline.domain import ClockState
 from shotline.errors import AudioError, ConfigError, InputError, StorageError
@@ -66,8 +63,8 @@ def wav(tmp_path: Path) -> Path:
     return write_shots(tmp_path / "a.wav", (0.5, 1.1), 1.6)
 
 
-def player(wav: Path, start_time_ns: int | None = START_NS, **profile: object) -> NodeApp:
-    return NodeApp(NodeProfile(node="roof-1", **profile), [FileSource(path=wav, start_time_ns=start_time_ns)])  # type: ignore[arg-type]
+def player(wav: Path, start_time_ns: int | None = START_NS, **profile: object) -> FilePlayer:
+    return FilePlayer(NodeProfile(node="roof-1", **profile), [FileSource(path=wav, start_time_ns=start_time_ns)])  # type: ignore[arg-type]
 
 
 def detections_in(path: Path) -> list[Detection]:
@@ -172,7 +169,7 @@ class TestReplayToFile:
     def test_files_that_overlap_are_refused(self, wav: Path) -> None:
         sources = [FileSource(path=wav, start_time_ns=START_NS + ms * 10**6) for ms in (0, 1_500)]
         with pytest.raises(InputError, match=r"a.wav: start_utc: starts at .*27.500000Z, before a.wav ends at"):
-            NodeApp(NodeProfile(node="n"), sources)
+            FilePlayer(NodeProfile(node="n"), sources)
 
 
 class TestServe:
@@ -428,7 +425,7 @@ class TestCheck:
 
     def test_spool_says_what_waits_and_what_it_lost(self, folder: Path) -> None:
         config = load_node_config(write_config(folder, "tcp://127.0.0.1:1"))
-        app = NodeApp(profile_from_config(config), sources_from_config(config))
+        app = FilePlayer(profile_from_config(config), sources_from_config(config))
         heard = next(item for block in app.detections(lambda _: True) for item in block)
         path = folder / "roof-1.db"
         for most_rows, waiting in ((10, 3), (10, 10), (4, 4)):

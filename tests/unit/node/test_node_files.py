@@ -216,10 +216,31 @@ class TestConfig:
 
     def test_no_sources(self, tmp_path: Path) -> None:
         (found,) = self.problems(tmp_path, '[node]\nid = "n"\nserver = "tcp://a:1"\n')
-        assert found == "0: sources: missing; it has no default, so give it a value"
+        assert found.endswith("nothing to hear: give [capture] for a sound card, or [[sources]] for sound files")
+
+    def test_a_card_and_files(self, tmp_path: Path) -> None:
+        (found,) = self.problems(tmp_path, GOOD + '[capture]\ndevice = "USB"\n')
+        assert found.endswith("[capture] is live; take out [[sources]] and [clock], or [capture]")
+
+    def test_pulses_on_the_channel_of_the_microphone(self, tmp_path: Path) -> None:
+        card = '[node]\nid = "n"\nserver = "tcp://a:1"\n[capture]\ndevice = "USB"\nchannel = 2\npps_channel = 2\n'
+        (found,) = self.problems(tmp_path, card)
+        assert found.endswith("channel 2 cannot be both the microphone and the pulses; give two")
+
+    def test_a_card(self, tmp_path: Path) -> None:
+        card = '[node]\nid = "n"\nserver = "tcp://a:1"\n[capture]\ndevice = "USB"\npps_channel = 2\n'
+        (tmp_path / "n.toml").write_text(card)
+        capture = load_node_config(tmp_path / "n.toml").capture
+        assert capture is not None
+        assert (capture.sample_rate_hz, capture.channels, capture.pps_polarity) == (48_000, 2, 1)
 
     def test_every_key_has_title_and_description(self) -> None:
         sections = (
+            node_config.CaptureSection,
+            node_config.TimeSection,
+            node_config.GpsdSection,
+            node_config.PlaceSection,
+            node_config.ClipsSection,
             node_config.NodeSection,
             node_config.DetectorSection,
             node_config.ClockSection,

@@ -10,10 +10,10 @@ import soundfile
 
 torch = pytest.importorskip("torch", reason="torch is a training extra; it makes the network that is run here")
 
-from sensor_node.app import FileSource, NodeApp, NodeProfile, profile_from_config  # noqa: E402
 from sensor_node.classifier import FrameDefinition, ImpulseRules  # noqa: E402
 from sensor_node.config import load_node_config  # noqa: E402
 from sensor_node.network import NetworkClassifier, gunshot_threshold, make_classifier  # noqa: E402
+from sensor_node.player import FilePlayer, FileSource, NodeProfile, profile_from_config  # noqa: E402
 from shotline.domain import ImpulseKind  # noqa: E402
 from shotline.errors import InputError  # noqa: E402
 from shotline.messages import Detection  # noqa: E402
@@ -48,7 +48,7 @@ def bangs(tmp_path: Path) -> Path:
 
 
 def _heard(sound: Path, **changes: object) -> list[Detection]:
-    app = NodeApp(NodeProfile(node="n1", **changes), [FileSource(path=sound, start_time_ns=10**18)])  # type: ignore[arg-type]
+    app = FilePlayer(NodeProfile(node="n1", **changes), [FileSource(path=sound, start_time_ns=10**18)])  # type: ignore[arg-type]
     return [detection for block in app.detections(lambda _: True) for detection in block]
 
 

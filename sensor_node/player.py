@@ -1,0 +1,289 @@
+"""Sound files through the pipeline, one after the other: how a node hears what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+from sensor_node.audiofile import AudioInfo, boot_for_file, inspect_audio, read_blocks
+from sensor_node.config import NodeConfig
+from sensor_node.detector import DetectorSettings, NodeIdentity, NodePipeline
+from sensor_node.network import gunshot_threshold, make_classifier
+from sensor_node.sampleclock import FixedRateClock
+from sensor_node.spool import SpoolCounts
+from shotline import __version__
+from shotline.domain import ClockState
+from shotline.errors import AudioError, InputError
+from shotline.messages import Detection, Heartbeat, Hello
+from shotline.onsets import OnsetSettings
+from shotline.timebase import format_utc, parse_utc
+from shotline.units import NS_PER_MS, NS_PER_S, ns_from_seconds
+from shotline_models.registry import DEFAULT_CLASSIFIER
+
+__all__ = [
+    "FilePlayer",
+    "FileSource",
+    "NodeProfile",
+    "Summary",
+    "inspect_source",
+    "profile_from_config",
+    "require_order",
+    "sources_from_config",
+]
+
+_BLOCK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSource:
+    """A sound file and what is known about its time.
+
+    Parameters
+    ----------
+    path : Path
+    start_time_ns : int | None
+        UTC of the first sample; None when nobody knows.
+    channel : int | None
+        1 for the first.
+    clock_state : ClockState
+        What dated it; not used without a start time.
+    sigma_ns : int
+        1-sigma of the start time.
+    """
+
+    path: Path
+    start_time_ns: int | None
+    channel: int | None = None
+    clock_state: ClockState = ClockState.NTP
+    sigma_ns: int = NS_PER_MS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeProfile:
+    """What all files of a node have in common; see `NodePipeline`.
+
+    ``model`` is what `make_classifier` takes; with ``report_per_hour`` only what it takes for a gunshot is reported, at
+    so many false alarms an hour.
+    """
+
+    node: str
+    calibration_id: str | None = None
+    full_scale_db_spl: float | None = None
+    settings: DetectorSettings = field(default_factory=DetectorSettings)
+    model: str = DEFAULT_CLASSIFIER
+    report_per_hour: float | None = None
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a node has done: files and samples read, what became of the onsets, and what the server said.
+
+    What was dropped, and the damaged spools, are counts of the spool: since its file was made.
+    """
+
+    node: str
+    files: int = 0
+    samples: int = 0
+    seconds: float = 0.0
+    gaps: int = 0
+    gap_samples: int = 0
+    onsets: int = 0
+    rejected_onsets: int = 0
+    detections: int = 0
+    clock_state: str = ClockState.UNTIMED.value
+    unacked: int = 0
+    rejected_by_server: int = 0
+    dropped_detections: int = 0
+    dropped_heartbeats: int = 0
+    damaged_spools: int = 0
+    stopped: bool = False
+    problem: str = ""
+
+
+class FilePlayer:
+    """Plays sources through pipelines, one after the other, and hands on what is heard.
+
+    Parameters
+    ----------
+    profile : NodeProfile
+    sources : sequence of FileSource
+        In time order.
+    """
+
+    def __init__(self, profile: NodeProfile, sources: Sequence[FileSource]) -> None:
+        self._profile = profile
+        self._classifier = make_classifier(profile.model)
+        self._settings = profile.settings.wide_enough_for(self._classifier.frame)
+        if profile.report_per_hour is not None:
+            threshold = gunshot_threshold(self._classifier, profile.report_per_hour)
+            self._settings = replace(self._settings, gunshot_above=threshold)
+        self._sources = [(source, inspect_source(source)) for source in sources]
+        require_order(self._sources)
+        self._pipeline: NodePipeline | None = None
+        self._state = ClockState.UNTIMED
+        self._sigma_ns = 0
+        self._boot = self._boot_of(self._sources[0][0]) if self._sources else 0
+        self.summary = Summary(node=profile.node)
+        self.broken: list[AudioError] = []
+        """Files that broke off or held what is not sound, and where; what came before that was heard."""
+        self.event_time_ns = self.start_time_ns
+
+    @property
+    def start_time_ns(self) -> int:
+        """UTC of the first sample of all; 0 when nobody knows."""
+        return (self._sources[0][0].start_time_ns or 0) if self._sources else 0
+
+    def detections(self, wait_until: Callable[[int], bool]) -> Iterator[list[Detection]]:
+        """Yield what each block brought, often nothing.
+
+        Parameters
+        ----------
+        wait_until : callable (event_time_ns) -> bool
+            Called before each block with the event time at which its last sample was recorded; False stops.
+        """
+        for source, info in self._sources:
+            yield from self._play(source, info, wait_until)
+            if self.summary.stopped:
+                return
+
+    def hello(self) -> Hello:
+        """Return who this node is, now."""
+        return Hello(
+            node=self._profile.node,
+            boot=self._boot,
+            time_ns=self.event_time_ns,
+            software_version=__version__,
+            model_id=self._classifier.model_id,
+            sample_rate_hz=self._sources[0][1].sample_rate_hz if self._sources else 1,
+            clock_state=self._state,
+        )
+
+    def heartbeat(self, counts: SpoolCounts) -> Heartbeat:
+        """Return how this node is, now."""
+        pipeline = self._pipeline
+        noise_level_db = None if pipeline is None else pipeline.noise_level_db
+        return Heartbeat(
+            node=self._profile.node,
+            boot=self._boot,
+            time_ns=self.event_time_ns,
+            clock_state=self._state,
+            clock_sigma_ns=self._sigma_ns,
+            next_sequence=0 if pipeline is None else pipeline.next_sequence,
+            unacked=counts.unacked,
+            gap_samples=self.summary.gap_samples + (0 if pipeline is None else pipeline.counters.gap_samples),
+            noise_level_db=0.0 if noise_level_db is None else noise_level_db,
+        )
+
+    def _play(
+        self, source: FileSource, info: AudioInfo, wait_until: Callable[[int], bool]
+    ) -> Iterator[list[Detection]]:
+        clock = _clock(source, info)
+        pipeline = NodePipeline(
+            identity=NodeIdentity(self._profile.node, self._boot_of(source), self._profile.calibration_id),
+            sample_rate_hz=info.sample_rate_hz,
+            clock=clock,
+            classifier=self._classifier,
+            settings=self._settings,
+            full_scale_db_spl=self._profile.full_scale_db_spl,
+        )
+        self._pipeline, self._boot = pipeline, self._boot_of(source)
+        self._state, self._sigma_ns = clock.state, clock.sigma_ns
+        self.summary.clock_state = clock.state.value
+        self.summary.files += 1
+        block_samples = max(1, round(_BLOCK_S * info.sample_rate_hz))
+        try:
+            for block in read_blocks(source.path, block_samples=block_samples, channel=source.channel):
+                complete_ns = clock.utc_at(block.end_sample).time_ns
+                if not wait_until(complete_ns):
+                    self.summary.stopped = True
+                    break
+                self.event_time_ns = complete_ns
+                yield self._counted(pipeline.process(block))
+        except AudioError as error:
+            self.broken.append(AudioError(error.problems[0].message, source=source.path, field=error.problems[0].field))
+        yield self._counted(pipeline.flush())
+        self._add_up(pipeline, info)
+
+    def _counted(self, detections: list[Detection]) -> list[Detection]:
+        self.summary.detections += len(detections)
+        return detections
+
+    def _add_up(self, pipeline: NodePipeline, info: AudioInfo) -> None:
+        counters, summary = pipeline.counters, self.summary
+        summary.samples += counters.samples
+        summary.seconds += counters.samples / info.sample_rate_hz
+        summary.gaps += counters.gaps
+        summary.gap_samples += counters.gap_samples
+        summary.onsets += counters.onsets
+        summary.rejected_onsets += counters.rejected
+        self._pipeline = None
+
+    def _boot_of(self, source: FileSource) -> int:
+        profile = self._profile
+        settings = repr(
+            (
+                source.channel,
+                source.start_time_ns is None or (source.clock_state.value, source.sigma_ns),
+                profile.calibration_id,
+                profile.full_scale_db_spl,
+                profile.settings,
+                self._classifier.model_id,
+            )
+        )
+        return boot_for_file(source.path, profile.node, source.start_time_ns or 0, settings=settings)
+
+
+def profile_from_config(config: NodeConfig) -> NodeProfile:
+    """Return what the configuration says about the node."""
+    detector = config.detector
+    return NodeProfile(
+        node=config.node.id,
+        calibration_id=config.node.calibration_id,
+        full_scale_db_spl=config.node.full_scale_db_spl,
+        settings=DetectorSettings(
+            onsets=OnsetSettings(threshold_db=detector.threshold_db, high_pass_hz=detector.high_pass_hz),
+            min_snr_db=detector.min_snr_db,
+        ),
+        model=detector.model,
+        report_per_hour=detector.report_per_hour,
+    )
+
+
+def sources_from_config(config: NodeConfig) -> list[FileSource]:
+    """Return the sources that the configuration lists."""
+    return [
+        FileSource(
+            path=Path(source.file),
+            start_time_ns=None if source.start_utc is None else parse_utc(source.start_utc),
+            channel=source.channel,
+            clock_state=source.state,
+            sigma_ns=ns_from_seconds(source.sigma_ms / 1000.0),
+        )
+        for source in config.sources
+    ]
+
+
+def inspect_source(source: FileSource) -> AudioInfo:
+    return inspect_audio(source.path, channel=source.channel)
+
+
+def _clock(source: FileSource, info: AudioInfo) -> FixedRateClock:
+    if source.start_time_ns is None:
+        return FixedRateClock.untimed(info.sample_rate_hz)
+    return FixedRateClock(source.start_time_ns, info.sample_rate_hz, source.sigma_ns, source.clock_state)
+
+
+def require_order(sources: Sequence[tuple[FileSource, AudioInfo]]) -> None:
+    timed = [(source, info) for source, info in sources if source.start_time_ns is not None]
+    for (before, info), (after, _) in pairwise(timed):
+        end_ns = _clock(before, info).utc_at(info.samples).time_ns
+        assert after.start_time_ns is not None
+        if after.start_time_ns + NS_PER_S // info.sample_rate_hz < end_ns:
+            raise InputError(
+                f"starts at {format_utc(after.start_time_ns)}, before {before.path.name} ends at {format_utc(end_ns)}; "
+                "a node hears one thing at a time, so correct the start times",
+                source=after.path,
+                field="start_utc",
+            )
