@@ -259,10 +259,15 @@ class TestConfig:
 def test_public_names() -> None:
     assert audiofile.__all__ == ["AudioInfo", "boot_for_file", "inspect_audio", "read_blocks"]
     assert node_config.__all__ == [
+        "CaptureSection",
+        "ClipsSection",
         "ClockSection",
         "DetectorSection",
+        "GpsdSection",
         "NodeConfig",
         "NodeSection",
+        "PlaceSection",
         "SourceSection",
+        "TimeSection",
         "load_node_config",
     ]
