@@ -39,7 +39,8 @@ REPEATS = 400
 PLAY = """
 import sys
 from pathlib import Path
-from sensor_node.player import FileSource, FilePlayer, NodeProfile
+from sensor_node.player import FileSource, FilePlayer
+from sensor_node.profile import NodeProfile
 app = FilePlayer(NodeProfile(node="n1", model=sys.argv[2]), [FileSource(path=Path(sys.argv[1]), start_time_ns=10**18)])
 heard = sum(len(block) for block in app.detections(lambda _: True))
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

@@ -1,4 +1,4 @@
-"""The node put together: sound files through the pipeline to the server or to a file. The only place with a clock."""
+"""The node put together: a sound card or sound files, through the pipeline, to the server or to a file."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from sensor_node.capture import CaptureEvent
 from sensor_node.config import NodeConfig
 from sensor_node.connection import CurveClientKeys
 from sensor_node.diskspool import DiskSpool
-from sensor_node.player import FilePlayer, Summary, profile_from_config, sources_from_config
+from sensor_node.placefile import read_place
+from sensor_node.player import FilePlayer, sources_from_config
+from sensor_node.profile import Summary, profile_from_config
 from sensor_node.publisher import Publisher, PublisherSettings
 from sensor_node.spool import MemorySpool, Spool, SpoolCounts, SpoolLimits
-from shotline.errors import StorageError
+from sensor_node.station import Station
+from shotline.errors import AudioError, InputError, StorageError
 from shotline.keyfiles import load_key_pair
 from shotline.messages import pack_frames
 from shotline.timebase import EventClock, parse_utc
@@ -26,6 +30,8 @@ from shotline.units import NS_PER_MS
 __all__ = ["curve_keys", "replay_to_file", "replay_to_server", "run_node", "stop_on_signals"]
 
 _IDLE_MS = 100
+_LIVE_MS = 40
+_LAST_WORDS_S = 2.0
 
 
 def replay_to_file(app: FilePlayer, out: Path) -> Summary:
@@ -72,11 +78,31 @@ def replay_to_server(
 
 
 def run_node(config: NodeConfig, *, until_done: bool, stopping: Callable[[], bool]) -> Summary:
-    """Run the configured node until it is told to stop; with ``until_done``, until everything is acknowledged."""
+    """Run the configured node until it is told to stop.
+
+    Parameters
+    ----------
+    config : NodeConfig
+    until_done : bool
+        End when every file is heard and everything is acknowledged. A sound card never ends.
+    stopping : callable () -> bool
+        Asked many times a second.
+
+    Raises
+    ------
+    InputError
+        ``until_done`` with a sound card; or something in the configuration cannot be used.
+    """
     curve = curve_keys(config)
-    app = FilePlayer(profile_from_config(config), sources_from_config(config))
+    if config.capture is not None and until_done:
+        raise InputError("a sound card never ends; --until-done is for sound files")
+    app = None
+    if config.capture is None:
+        app = FilePlayer(profile_from_config(config), sources_from_config(config))
     spool = _spool(config)
     try:
+        if app is None:
+            return _listen(config, spool, stopping=stopping, curve=curve)
         return _serve(
             app,
             config.node.server,
@@ -90,6 +116,37 @@ def run_node(config: NodeConfig, *, until_done: bool, stopping: Callable[[], boo
         )
     finally:
         spool.close()
+
+
+def _listen(
+    config: NodeConfig, spool: Spool, *, stopping: Callable[[], bool], curve: CurveClientKeys | None
+) -> Summary:
+    """Listen to the sound card until told to stop, then give the server a moment to take what is left."""
+    before = spool.counts()
+    journal = _Journal(spool)
+    station = Station(config, remembered=read_place(config))
+    with (
+        Publisher(
+            config.node.server,
+            spool=spool,
+            hello=station.hello,
+            heartbeat=station.heartbeat,
+            monotonic_s=time.monotonic,
+            settings=PublisherSettings(heartbeat_s=config.node.heartbeat_interval_s),
+            curve=curve,
+        ) as publisher,
+        station,
+    ):
+        while not stopping():
+            publisher.poll(_LIVE_MS)
+            detections, events = station.step()
+            for detection in detections:
+                publisher.send(detection)
+            journal.tell(events)
+        for detection in station.finish():
+            publisher.send(detection)
+        publisher.drain(time.monotonic() + _LAST_WORDS_S)
+        return _concluded(station.summary, publisher, spool, before, journal, stopped=True)
 
 
 def _spool(config: NodeConfig) -> Spool:
@@ -113,7 +170,7 @@ def _serve(
     curve: CurveClientKeys | None,
 ) -> Summary:
     before = spool.counts()
-    journal = _SpoolJournal(spool)
+    journal = _Journal(spool)
     with Publisher(
         endpoint,
         spool=spool,
@@ -141,27 +198,37 @@ def _serve(
                 progress_s, left = time.monotonic(), publisher.unacked
             if patience_s is not None and time.monotonic() - progress_s > patience_s:
                 break
-        summary = app.summary
-        spool.flush()
-        journal.tell()
-        counts = spool.counts()
-        summary.unacked = counts.unacked
-        summary.rejected_by_server = counts.rejected - before.rejected
-        summary.dropped_detections = counts.dropped_detections
-        summary.dropped_heartbeats = counts.dropped_heartbeats
-        summary.damaged_spools = counts.damaged_files
-        summary.stopped = summary.stopped or stopping()
-        durable = isinstance(spool, DiskSpool)
-        summary.problem = "; ".join(
-            filter(
-                None,
-                (
-                    *map(str, app.broken),
-                    _lost(before, counts),
-                    spool.problem or _problem(publisher, summary, durable=durable),
-                ),
-            )
-        )
+        stopped = app.summary.stopped or stopping()
+        return _concluded(app.summary, publisher, spool, before, journal, stopped=stopped, broken=app.broken)
+
+
+def _concluded(
+    summary: Summary,
+    publisher: Publisher,
+    spool: Spool,
+    before: SpoolCounts,
+    journal: _Journal,
+    *,
+    stopped: bool,
+    broken: Sequence[AudioError] = (),
+) -> Summary:
+    """Return the summary with what became of the detections."""
+    spool.flush()
+    journal.tell()
+    counts = spool.counts()
+    summary.unacked = counts.unacked
+    summary.rejected_by_server = counts.rejected - before.rejected
+    summary.dropped_detections = counts.dropped_detections
+    summary.dropped_heartbeats = counts.dropped_heartbeats
+    summary.damaged_spools = counts.damaged_files
+    summary.stopped = stopped
+    durable = isinstance(spool, DiskSpool)
+    problems = (
+        *map(str, broken),
+        _lost(before, counts),
+        spool.problem or _problem(publisher, summary, durable=durable),
+    )
+    summary.problem = "; ".join(filter(None, problems))
     return summary
 
 
@@ -179,21 +246,26 @@ def _wait(publisher: Publisher, clock: EventClock | None, event_ns: int, stoppin
     return False
 
 
-class _SpoolJournal:
-    """Says on stderr, one JSON object a line, when the spool's disk fails, when it is well again, what was damaged."""
+class _Journal:
+    """Says on stderr, one JSON object a line, what happens to the spool's disk and to the sound card."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._told: tuple[str, str] = ("", "")
 
-    def tell(self) -> None:
+    def tell(self, events: Sequence[CaptureEvent] = ()) -> None:
         """Say what is new."""
+        for event in events:
+            _log("capture", kind=event.kind.value, message=event.message)
         notice = self._spool.notice if isinstance(self._spool, DiskSpool) else ""
         now = (self._spool.problem, notice)
         if now != self._told:
             self._told = now
-            event = {"event": "spool", "problem": now[0], "notice": now[1], "in_memory": self._spool.counts().in_memory}
-            print(json.dumps(event), file=sys.stderr, flush=True)
+            _log("spool", problem=now[0], notice=now[1], in_memory=self._spool.counts().in_memory)
+
+
+def _log(event: str, **fields: object) -> None:
+    print(json.dumps({"event": event, **fields}), file=sys.stderr, flush=True)
 
 
 def _lost(before: SpoolCounts, after: SpoolCounts) -> str:

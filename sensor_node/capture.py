@@ -364,6 +364,16 @@ class Capture:
         self._retry_s = 0.0
         self._tell(EventKind.OPENED, self._opened_text())
 
+    def open_or_wait(self) -> None:
+        """Open the device; when that fails let `supervise` go on trying: a node tells its server what is missing."""
+        try:
+            self.open()
+        except EdgeError as error:
+            self._state, self._problem = CaptureState.LOST, str(error)
+            self._tell(EventKind.REOPEN_FAILED, self._problem)
+            self._retry_s = _longer(0.0)
+            self._next_try_ns = self._monotonic_ns() + ns_from_seconds(self._retry_s)
+
     def close(self) -> None:
         """Close the device; what was heard can still be read. Does nothing when it is closed."""
         self._let_go()

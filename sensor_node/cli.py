@@ -11,7 +11,7 @@ import typer
 from shotline_models.registry import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
-    from sensor_node.player import Summary
+    from sensor_node.profile import Summary
 
 __all__ = ["app"]
 
@@ -75,7 +75,8 @@ def replay(
     import time
 
     from sensor_node.app import replay_to_file, replay_to_server, stop_on_signals
-    from sensor_node.player import FilePlayer, FileSource, NodeProfile
+    from sensor_node.player import FilePlayer, FileSource
+    from sensor_node.profile import NodeProfile
     from shotline.domain import ClockState
     from shotline.errors import InputError
     from shotline.timebase import EventClock, parse_utc
@@ -162,11 +163,15 @@ def _report(summary: Summary, *, as_json: bool) -> None:
         typer.echo(json.dumps(asdict(summary)))
     else:
         typer.echo(
-            f"{summary.node}: {summary.seconds:.1f} s of sound in {summary.files} files, {summary.onsets} onsets, "
+            f"{summary.node}: {summary.seconds:.1f} s of sound "
+            + (f"from {summary.device}" if summary.device else f"in {summary.files} files")
+            + f", {summary.onsets} onsets, "
             f"{summary.detections} detections"
             + (f", {summary.gaps} gaps of {summary.gap_samples} samples in all" if summary.gaps else "")
         )
-        if summary.clock_state == "untimed" and summary.files:
+        if summary.clock_state == "untimed" and summary.device and summary.detections:
+            typer.echo("The clock was not set when the last impulse was heard; `shotline node check` says why.")
+        elif summary.clock_state == "untimed" and summary.files:
             typer.echo(
                 "The clock is not set: nobody knows when this was recorded, so the detections are marked untimed and "
                 "cannot be located. Give the start time."

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from sensor_node.classifier import Classifier, FrameDefinition, ImpulseFrame
 from sensor_node.framing import AudioBlock, Framer
-from sensor_node.sampleclock import SampleClock
-from shotline.domain import GUNSHOT_INDEX
+from sensor_node.sampleclock import UNTIMED_SIGMA_NS, ClockReading, SampleClock
+from shotline.domain import GUNSHOT_INDEX, ClockState
 from shotline.errors import InputError
 from shotline.features import ImpulseFeatures, impulse_features
 from shotline.messages import Detection, LevelReference
 from shotline.onsets import Onset, OnsetDetector, OnsetSettings
 from shotline.units import NS_PER_S, amplitude_from_db, db_from_amplitude
 
-__all__ = ["DetectorSettings", "NodeIdentity", "NodePipeline", "PipelineCounters"]
+__all__ = ["DetectorSettings", "HeardImpulse", "NodeIdentity", "NodePipeline", "PipelineCounters"]
 
 _BASIS_POINTS = 10_000
 _LEAST_PICK_SIGMA_SAMPLES = 0.1
@@ -89,11 +91,43 @@ class PipelineCounters:
     rejected: int
 
 
+@dataclass(frozen=True, slots=True)
+class HeardImpulse:
+    """An impulse whose sample is known, and whose time may be known better a little later.
+
+    Parameters
+    ----------
+    sample : float
+        Sample index of the onset.
+    pick_sigma_s : float
+        1-sigma of it, without the clock.
+    draft : Detection
+        The detection, untimed.
+    """
+
+    sample: float
+    pick_sigma_s: float
+    draft: Detection
+
+    def dated(self, reading: ClockReading) -> Detection:
+        """Return the detection at the time that a clock gives its sample."""
+        sigma_ns = math.hypot(reading.sigma_ns, self.pick_sigma_s * NS_PER_S)
+        return msgspec.structs.replace(
+            self.draft,
+            arrival_time_ns=reading.time_ns,
+            arrival_sigma_ns=round(sigma_ns),
+            clock_state=reading.state,
+        )
+
+
 class NodePipeline:
     """Everything between the microphone and the wire, for one source of sound.
 
     How the sound is cut into blocks does not change one bit of the detections. A detection is returned at most 0.19 s
     of sound after its onset, plus one block.
+
+    A clock that never learns dates at once: `process` and `flush`. For one that knows better a little later there are
+    `hear` and `finish`, and `HeardImpulse.dated`.
 
     Parameters
     ----------
@@ -161,7 +195,15 @@ class NodePipeline:
         return None if noise_rms is None else db_from_amplitude(noise_rms) + (self._full_scale_db_spl or 0.0)
 
     def process(self, block: AudioBlock) -> list[Detection]:
-        """Take a block; return the detections that are complete, in time order.
+        """Take a block; return the detections that are complete, in time order; raises as `hear`."""
+        return [self._dated(heard) for heard in self.hear(block)]
+
+    def flush(self) -> list[Detection]:
+        """End of the sound: return the detections still waiting for the end of their frame."""
+        return [self._dated(heard) for heard in self.finish()]
+
+    def hear(self, block: AudioBlock) -> list[HeardImpulse]:
+        """Take a block; return the impulses that are complete, in time order.
 
         Raises
         ------
@@ -178,16 +220,19 @@ class NodePipeline:
         onsets += self._onsets.push(block.samples)
         return self._report(onsets)
 
-    def flush(self) -> list[Detection]:
-        """End of the sound: return the detections still waiting for the end of their frame."""
+    def finish(self) -> list[HeardImpulse]:
+        """End of the sound: return the impulses still waiting for the end of their frame."""
         if not self._running:
             return []
         self._running = False
         self._framer.end_segment()
         return self._report(self._onsets.finish())
 
-    def _report(self, onsets: list[Onset]) -> list[Detection]:
-        detections: list[Detection] = []
+    def _dated(self, heard: HeardImpulse) -> Detection:
+        return heard.dated(self._clock.utc_at(heard.sample))
+
+    def _report(self, onsets: list[Onset]) -> list[HeardImpulse]:
+        found: list[HeardImpulse] = []
         for onset in onsets:
             self._found += 1
             features = impulse_features(onset, sample_rate_hz=self._rate)
@@ -199,21 +244,20 @@ class NodePipeline:
             if least is not None and probabilities[GUNSHOT_INDEX] <= least:
                 self._rejected += 1
                 continue
-            detections.append(self._detection(onset, features, probabilities))
+            draft = self._draft(onset, features, probabilities)
+            found.append(HeardImpulse(onset.sample, _pick_sigma_s(features, self._rate), draft))
             self._next_sequence += 1
-        return detections
+        return found
 
-    def _detection(self, onset: Onset, features: ImpulseFeatures, probabilities: tuple[float, ...]) -> Detection:
-        reading = self._clock.utc_at(onset.sample)
-        sigma_ns = math.hypot(reading.sigma_ns, _pick_sigma_s(features, self._rate) * NS_PER_S)
+    def _draft(self, onset: Onset, features: ImpulseFeatures, probabilities: tuple[float, ...]) -> Detection:
         calibrated = self._full_scale_db_spl is not None
         return Detection(
             node=self._identity.node,
             boot=self._identity.boot,
             sequence=self._next_sequence,
-            arrival_time_ns=reading.time_ns,
-            arrival_sigma_ns=round(sigma_ns),
-            clock_state=reading.state,
+            arrival_time_ns=0,
+            arrival_sigma_ns=UNTIMED_SIGMA_NS,
+            clock_state=ClockState.UNTIMED,
             probabilities_bp=_basis_points(probabilities),
             peak_level_db=db_from_amplitude(features.peak) + (self._full_scale_db_spl or 0.0),
             level_reference=LevelReference.DB_SPL if calibrated else LevelReference.DBFS,

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from sensor_node.audiofile import AudioInfo, boot_for_file, inspect_audio, read_blocks
 from sensor_node.config import NodeConfig
-from sensor_node.detector import DetectorSettings, NodeIdentity, NodePipeline
-from sensor_node.network import gunshot_threshold, make_classifier
+from sensor_node.detector import NodeIdentity, NodePipeline
+from sensor_node.profile import NodeProfile, Summary
 from sensor_node.sampleclock import FixedRateClock
 from sensor_node.spool import SpoolCounts
 from shotline import __version__
 from shotline.domain import ClockState
 from shotline.errors import AudioError, InputError
 from shotline.messages import Detection, Heartbeat, Hello
-from shotline.onsets import OnsetSettings
 from shotline.timebase import format_utc, parse_utc
 from shotline.units import NS_PER_MS, NS_PER_S, ns_from_seconds
-from shotline_models.registry import DEFAULT_CLASSIFIER
 
 __all__ = [
     "FilePlayer",
     "FileSource",
-    "NodeProfile",
-    "Summary",
     "inspect_source",
-    "profile_from_config",
     "require_order",
     "sources_from_config",
 ]
@@ -60,48 +55,6 @@ class FileSource:
     sigma_ns: int = NS_PER_MS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeProfile:
-    """What all files of a node have in common; see `NodePipeline`.
-
-    ``model`` is what `make_classifier` takes; with ``report_per_hour`` only what it takes for a gunshot is reported, at
-    so many false alarms an hour.
-    """
-
-    node: str
-    calibration_id: str | None = None
-    full_scale_db_spl: float | None = None
-    settings: DetectorSettings = field(default_factory=DetectorSettings)
-    model: str = DEFAULT_CLASSIFIER
-    report_per_hour: float | None = None
-
-
-@dataclass(slots=True)
-class Summary:
-    """What a node has done: files and samples read, what became of the onsets, and what the server said.
-
-    What was dropped, and the damaged spools, are counts of the spool: since its file was made.
-    """
-
-    node: str
-    files: int = 0
-    samples: int = 0
-    seconds: float = 0.0
-    gaps: int = 0
-    gap_samples: int = 0
-    onsets: int = 0
-    rejected_onsets: int = 0
-    detections: int = 0
-    clock_state: str = ClockState.UNTIMED.value
-    unacked: int = 0
-    rejected_by_server: int = 0
-    dropped_detections: int = 0
-    dropped_heartbeats: int = 0
-    damaged_spools: int = 0
-    stopped: bool = False
-    problem: str = ""
-
-
 class FilePlayer:
     """Plays sources through pipelines, one after the other, and hands on what is heard.
 
@@ -114,11 +67,7 @@ class FilePlayer:
 
     def __init__(self, profile: NodeProfile, sources: Sequence[FileSource]) -> None:
         self._profile = profile
-        self._classifier = make_classifier(profile.model)
-        self._settings = profile.settings.wide_enough_for(self._classifier.frame)
-        if profile.report_per_hour is not None:
-            threshold = gunshot_threshold(self._classifier, profile.report_per_hour)
-            self._settings = replace(self._settings, gunshot_above=threshold)
+        self._classifier, self._settings = profile.prepared()
         self._sources = [(source, inspect_source(source)) for source in sources]
         require_order(self._sources)
         self._pipeline: NodePipeline | None = None
@@ -233,22 +182,6 @@ class FilePlayer:
             )
         )
         return boot_for_file(source.path, profile.node, source.start_time_ns or 0, settings=settings)
-
-
-def profile_from_config(config: NodeConfig) -> NodeProfile:
-    """Return what the configuration says about the node."""
-    detector = config.detector
-    return NodeProfile(
-        node=config.node.id,
-        calibration_id=config.node.calibration_id,
-        full_scale_db_spl=config.node.full_scale_db_spl,
-        settings=DetectorSettings(
-            onsets=OnsetSettings(threshold_db=detector.threshold_db, high_pass_hz=detector.high_pass_hz),
-            min_snr_db=detector.min_snr_db,
-        ),
-        model=detector.model,
-        report_per_hour=detector.report_per_hour,
-    )
 
 
 def sources_from_config(config: NodeConfig) -> list[FileSource]:

@@ -100,6 +100,9 @@ class Hello(_Wire, tag=1, frozen=True, kw_only=True):
     model_id: ShortText
     sample_rate_hz: Annotated[int, msgspec.Meta(ge=1, le=1_000_000, description="samples per second")]
     clock_state: ClockState
+    report_delay_s: Annotated[
+        float, msgspec.Meta(ge=0.0, le=10.0, description="seconds from the sound to its detection, at the most")
+    ] = 0.0
 
 
 class Detection(_Wire, tag=2, frozen=True, kw_only=True):

@@ -16,7 +16,8 @@ from itertools import groupby
 
 from fusion_server.engine import FusionEngine, FusionSettings
 from fusion_server.registry import Registry
-from sensor_node.player import FilePlayer, FileSource, NodeProfile
+from sensor_node.player import FilePlayer, FileSource
+from sensor_node.profile import NodeProfile
 from shotline.domain import ClockState, Incident
 from shotline.errors import DatasetError
 from shotline.messages import Detection

@@ -16,9 +16,10 @@ from shotline.domain import ClockState
 from shotline.errors import InputError
 from shotline.units import NS_PER_MS, NS_PER_S
 
-__all__ = ["DisciplinedClock"]
+__all__ = ["LAG_S", "DisciplinedClock"]
 
-_LAG_S = 2.0
+LAG_S = 2.0
+"""A sample so old is as well dated as it will be, unless stamps make no sense."""
 _PATIENCE_S = 6.0
 _USABLE_SIGMA_NS = 50 * NS_PER_MS
 _LABEL_STEP_NS = NS_PER_S / 4.0
@@ -65,6 +66,8 @@ class DisciplinedClock:
             raise InputError(f"{not_before_ns} ns is before 1970; give the build date", field="not_before_ns")
         if late_bias_sigma_ns < 0:
             raise InputError(f"sigma {late_bias_sigma_ns} ns is negative", field="late_bias_sigma_ns")
+        self.sample_rate_hz = sample_rate_hz
+        """Nominal samples per second."""
         self._rate = sample_rate_hz
         self._bias_ns = late_bias_ns
         self._bias_sigma_ns = float(late_bias_sigma_ns)
@@ -112,10 +115,17 @@ class DisciplinedClock:
         decided = self._stamps.decided_until
         while self._queue and self._queue[0][0] < decided:
             self._take_pulse(*self._queue.popleft())
-        lagging = min(decided, self._next_sample - round(_LAG_S * self._rate))
+        lagging = min(decided, self._next_sample - round(LAG_S * self._rate))
         self._settled = max(self._settled, lagging, self._next_sample - round(_PATIENCE_S * self._rate))
         if self._settled >= self._coast.next_sample:
             self._feed_coast(self._settled)
+
+    def reopen(self, sample: int) -> None:
+        """Note that the source was opened anew before a sample: its first seconds have stamps that mean nothing.
+
+        Samples until then stay dated as they are; where the index jumps nothing is dated.
+        """
+        self._stamps.restart(sample)
 
     def add_utc(self, reading: UtcReading) -> None:
         """Take a reading of the host's clock, best once a second.

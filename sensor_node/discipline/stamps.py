@@ -195,6 +195,16 @@ class StampTrack:
         self._window.append(stamp)
         return step
 
+    def restart(self, sample: int) -> None:
+        """Begin again at a sample, warm-up and all: the source was opened anew."""
+        if self.line is not None:
+            self._before = self.line
+            self._acquire_from = min(sample, self.decided_until)
+        self._abandon(self._acquire_from)
+        self._warm_from, self._open_from, self._last = sample, None, None
+        for seen in (self._strays, self._window, self._pending, self._recent):
+            seen.clear()
+
     def _overflow(self, stamp: AdcStamp) -> StampStep | None:
         """End the window here: what follows may be later."""
         step = self._close_window()
@@ -225,7 +235,9 @@ class StampTrack:
             self._open_from, self._open_flagged = stamp.first_sample, False
         self._strays.append(stamp)
         if len(self._strays) >= _STRAYS:
-            self._restart(self._strays[0].first_sample)
+            last = self._strays[-1]
+            self.restart(self._strays[0].first_sample)
+            self._last = last
         return True
 
     def _is_far(self, old: AdcStamp, new: AdcStamp) -> bool:
@@ -235,17 +247,6 @@ class StampTrack:
     def _drop_strays(self) -> None:
         self.refused_stamps += len(self._strays)
         self._strays.clear()
-
-    def _restart(self, sample: int) -> None:
-        """Begin again, warm-up and all: the source was opened anew."""
-        if self.line is not None:
-            self._before = self.line
-            self._acquire_from = min(sample, self.decided_until)
-        self._abandon(self._acquire_from)
-        self._warm_from, self._open_from = sample, None
-        self._last = self._strays[-1]
-        for seen in (self._strays, self._window, self._pending, self._recent):
-            seen.clear()
 
     def _close_window(self) -> StampStep | None:
         blocks, self._window = self._window, []

@@ -37,6 +37,7 @@ HELLO = Hello(
     model_id="impulse-rules-1",
     sample_rate_hz=48_000,
     clock_state=ClockState.PPS_AUDIO,
+    report_delay_s=2.25,
 )
 DETECTION = Detection(
     node="roof-03",
@@ -102,8 +103,8 @@ FROZEN: dict[str, tuple[Message, str]] = {
     "hello": (
         HELLO,
         (
-            "990101a7726f6f662d3033cf7fffffffffffffffcf15719589be445c01a5302e312e30af696d70756c73652d72756c65"
-            "732d31cdbb80a97070735f617564696f"
+            "9a0101a7726f6f662d3033cf7fffffffffffffffcf15719589be445c01a5302e312e30af696d70756c73652d72756c65"
+            "732d31cdbb80a97070735f617564696fcb4002000000000000"
         ),
     ),
     "detection": (
@@ -230,6 +231,11 @@ def test_fields_that_an_older_writer_left_out_get_their_default() -> None:
     assert decode(msgspec.msgpack.encode(fields[:14])) == PLAIN_DETECTION
     with pytest.raises(MessageError):
         decode(msgspec.msgpack.encode(fields[:13]))
+
+
+def test_a_hello_from_before_the_delay_was_said_reports_at_once() -> None:
+    fields = msgspec.msgpack.decode(encode(HELLO))
+    assert decode(msgspec.msgpack.encode(fields[:9])) == msgspec.structs.replace(HELLO, report_delay_s=0.0)
 
 
 @pytest.mark.parametrize("name", BAD)

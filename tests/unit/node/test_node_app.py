@@ -28,13 +28,8 @@ from sensor_node.cli import app as commands
 from sensor_node.config import load_node_config
 from sensor_node.diskspool import DiskSpool
 from sensor_node.nodecheck import check_node
-from sensor_node.player import (
-    FilePlayer,
-    FileSource,
-    NodeProfile,
-    profile_from_config,
-    sources_from_config,
-)
+from sensor_node.player import FilePlayer, FileSource, sources_from_config
+from sensor_node.profile import NodeProfile, profile_from_config
 from sensor_node.spool import SpoolLimits
 from shotline.domain import ClockState
 from shotline.errors import AudioError, ConfigError, InputError, StorageError

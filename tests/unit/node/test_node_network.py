@@ -13,7 +13,8 @@ torch = pytest.importorskip("torch", reason="torch is a training extra; it makes
 from sensor_node.classifier import FrameDefinition, ImpulseRules  # noqa: E402
 from sensor_node.config import load_node_config  # noqa: E402
 from sensor_node.network import NetworkClassifier, gunshot_threshold, make_classifier  # noqa: E402
-from sensor_node.player import FilePlayer, FileSource, NodeProfile, profile_from_config  # noqa: E402
+from sensor_node.player import FilePlayer, FileSource  # noqa: E402
+from sensor_node.profile import NodeProfile, profile_from_config  # noqa: E402
 from shotline.domain import ImpulseKind  # noqa: E402
 from shotline.errors import InputError  # noqa: E402
 from shotline.messages import Detection  # noqa: E402
