@@ -265,4 +265,10 @@ def test_classifier_for_a_longer_frame_is_refused() -> None:
 
 
 def test_public_names() -> None:
-    assert detector.__all__ == ["DetectorSettings", "NodeIdentity", "NodePipeline", "PipelineCounters"]
+    assert detector.__all__ == [
+        "DetectorSettings",
+        "HeardImpulse",
+        "NodeIdentity",
+        "NodePipeline",
+        "PipelineCounters",
+    ]
