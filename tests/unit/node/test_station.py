@@ -127,9 +127,11 @@ class TestBackground:
             while time.monotonic() < until_s:
                 background.take()
 
-        with Background(fail, every_s=0.001, name="fails") as background:
-            with pytest.raises(ValueError, match="as it"):
-                take_until_it_fails(background)
+        with (
+            Background(fail, every_s=0.001, name="fails") as background,
+            pytest.raises(ValueError, match="as it"),
+        ):
+            take_until_it_fails(background)
 
     def test_nobody_takes(self) -> None:
         done = threading.Event()
