@@ -346,7 +346,9 @@ class ServerApp:
         try:
             for detection in fresh:
                 self._note(detection, self._engine.add(detection), unused)
-            self._conclude(self._engine.advance_to(self._clock.event_ns(self._now_ns())))
+            # Silence of a node means something only once it would have spoken.
+            delay_ns = round(self._intake.report_delay_s * NS_PER_S)
+            self._conclude(self._engine.advance_to(self._clock.event_ns(self._now_ns() - delay_ns)))
         except Exception:
             self._fusion_failed(f"fusing {len(fresh)} detections")
         if unused:

@@ -143,6 +143,9 @@ class Intake:
         self._statuses = {status.node: status for status in store.node_statuses()}
         self._changed: set[str] = set()
         self._spoke: set[str] = set()
+        self._delays_s: dict[str, float] = {}
+        self.report_delay_s = 0.0
+        """How long after a sound its detection is sent, at the most, by the nodes that are there."""
         self._next_round_ns = 0
         self._keys = keys
         self._buckets = None if limit is None else TokenBuckets(limit)
@@ -224,6 +227,11 @@ class Intake:
         elif isinstance(message, Hello | Heartbeat):
             self._touch(message, now_ns)
             if isinstance(message, Hello):
+                if message.report_delay_s > 0.0:
+                    self._delays_s[message.node] = message.report_delay_s
+                else:
+                    self._delays_s.pop(message.node, None)
+                self.report_delay_s = max(self.report_delay_s, message.report_delay_s)
                 self._replies.append((peer, self._heartbeat(now_ns)))
         else:
             detail = f"{type(message).__name__}, which a server does not take; expected Hello, Detection or Heartbeat"
@@ -303,6 +311,13 @@ class Intake:
             self._changed.clear()
             self._write(lambda: self._store.touch_nodes(changed))
         self._peers = {peer: heard for peer, heard in self._peers.items() if now_ns - heard < self._forget_ns}
+        oldest_ns = now_ns - self._forget_ns
+        self._delays_s = {
+            node: delay_s
+            for node, delay_s in self._delays_s.items()
+            if node in self._statuses and self._statuses[node].last_heard_ns > oldest_ns
+        }
+        self.report_delay_s = max(self._delays_s.values(), default=0.0)
         self._told_ns = {peer: told for peer, told in self._told_ns.items() if 0 <= now_ns - told < _TOLD_AGAIN_NS}
         if self._peers:
             data = self._heartbeat(now_ns)

@@ -39,7 +39,7 @@ def stored(item: Detection, *, received_ns: int = EPOCH_NS) -> StoredDetection:
     return StoredDetection(item, encode(item), received_ns)
 
 
-def hello(node: str = "a", *, boot: int = 7) -> Hello:
+def hello(node: str = "a", *, boot: int = 7, report_delay_s: float = 0.0) -> Hello:
     """Return the first word of a node."""
     return Hello(
         node=node,
@@ -49,6 +49,7 @@ def hello(node: str = "a", *, boot: int = 7) -> Hello:
         model_id="impulse-rules-1",
         sample_rate_hz=48_000,
         clock_state=ClockState.NTP,
+        report_delay_s=report_delay_s,
     )
 
 

@@ -101,6 +101,19 @@ def test_other_content_under_the_same_identity_is_rejected_and_kept(intake: Inta
     assert [(item.reason, item.raw) for item in history.rejects()] == [("conflicting_duplicate", encode(other))]
 
 
+def test_the_slowest_node_that_is_there_sets_the_delay(intake: Intake) -> None:
+    for node, delay_s in (("a", 0.0), ("b", 2.25), ("c", 1.5)):
+        intake.take(node.encode(), [encode(hello(node, report_delay_s=delay_s))], now_ns=NOW_NS)
+    assert intake.report_delay_s == 2.25
+    # A node that was set up anew, and one that is gone.
+    intake.take(b"b", [encode(hello("b", report_delay_s=0.5))], now_ns=NOW_NS + SECOND_NS)
+    intake.commit(now_ns=NOW_NS + 3 * SECOND_NS)
+    assert intake.report_delay_s == 1.5
+    intake.take(b"b", [encode(heartbeat("b"))], now_ns=NOW_NS + 9 * SECOND_NS)
+    intake.commit(now_ns=NOW_NS + 11 * SECOND_NS)
+    assert intake.report_delay_s == 0.5
+
+
 def test_a_long_ack_is_parted(intake: Intake) -> None:
     for sequence in range(4_100):
         intake.take(b"1", [encode(detection(sequence))], now_ns=NOW_NS)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import sqlalchemy
 import zmq
-from server_samples import EPOCH_NS, SECOND_NS, detection, heartbeat
+from server_samples import EPOCH_NS, SECOND_NS, detection, heartbeat, hello
 
 from fusion_server.app import ServerApp
 from fusion_server.config import ServerConfig
@@ -229,6 +229,28 @@ def test_a_failure_of_fusion_is_loud_and_does_not_stop_the_server(tmp_path: Path
         )
         assert Stubborn.made == made + 2
         assert len(run.events("fusion_failed")) == 1
+
+
+class Watched(Stubborn):
+    """An engine that notes how far it was taken."""
+
+    reached_ns = 0
+
+    def advance_to(self, now_ns: int) -> tuple[Incident, ...]:
+        Watched.reached_ns = now_ns
+        return ()
+
+
+def test_fusion_waits_for_nodes_that_date_later(tmp_path: Path, wall: Wall) -> None:
+    with running(config(tmp_path), wall, Watched) as run:
+        run.pass_time(0.1)
+        assert Watched.reached_ns == wall.now_ns
+        run._socket.send(encode(hello("a", report_delay_s=2.25)))
+        for _ in range(2_000):
+            run.app.step(5)
+            if Watched.reached_ns != wall.now_ns:
+                break
+        assert Watched.reached_ns == wall.now_ns - 9 * SECOND_NS // 4
 
 
 def test_an_incident_that_cannot_be_kept_is_told_and_kept_later(
