@@ -309,6 +309,7 @@ def test_when_the_disk_fails_it_is_sent_all_the_same_and_written_when_there_is_r
 def test_heartbeats_that_nobody_could_hear_are_counted_and_not_kept(
     publisher: Publisher, server: Server, spool: MemorySpool, clock: Clock
 ) -> None:
+    until(publisher, server, lambda: publisher.connected)
     server.socket.close()
     for _ in range(1_000):
         if not publisher.connected:
