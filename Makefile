@@ -73,6 +73,7 @@ bench: setup ## every benchmark, in full, into benchmarks/results; needs ../shar
 	$(RUN) python benchmarks/city.py
 	$(RUN) python benchmarks/locator_checks.py
 	$(RUN) python benchmarks/clock_scenarios.py --seeds 6
+	$(RUN) python benchmarks/clock_location.py
 	$(RUN) python benchmarks/spool_writes.py
 	$(RUN) pip install --quiet --editable '.[bench]'
 	$(RUN) python benchmarks/simulator_sources.py
