@@ -151,7 +151,8 @@ def write(out: Path, before: dict[str, float], rows: list[dict[str, object]], *,
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         (
             f"| as recorded | | {before['median_m']:.2f} | | | {before['p95_m']:.2f} "
-            f"| {100 * before['coverage95']:.1f} % | {before['fusion_median_m']:.2f} | | | {before['fusion_found']:.0f} | {before['fusion_false']:.0f} |"
+            f"| {100 * before['coverage95']:.1f} % | {before['fusion_median_m']:.2f} | | "
+            f"| {before['fusion_found']:.0f} | {before['fusion_false']:.0f} |"
         ),
     ]
     for row in rows:

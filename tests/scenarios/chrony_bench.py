@@ -90,13 +90,15 @@ class Chrony:
         """Ask through chronyc, as a node does."""
         return read_tracking(self.command, timeout_s=PATIENCE_S)
 
-    def until(self, done: Callable[[], object], what: str, *, pulses: bool = True) -> None:
+    def until(
+        self, done: Callable[[], object], what: str, *, pulses: bool = True, patience_s: float = PATIENCE_S
+    ) -> None:
         """Wait until it is done; meanwhile the receiver sends pulses, fifty a second."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + patience_s
         ask_s = 0.0
         while True:
             now_s = time.monotonic()
-            assert now_s < deadline_s, f"waited {PATIENCE_S:g} s in vain until {what}"
+            assert now_s < deadline_s, f"waited {patience_s:g} s in vain until {what}"
             if pulses:
                 self._pulse()
             if now_s >= ask_s:

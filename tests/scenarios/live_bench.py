@@ -1,0 +1,134 @@
+"""A live node on a roof without hardware: ALSA's `file` device on a pipe is its sound card, and this is the air.
+
+Its own process, the real PortAudio, a real server: for tests and for benchmarks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+
+from shotline.messages import Detection, decode
+
+__all__ = ["PATIENCE_S", "Air", "Roof"]
+
+RATE_HZ = 48_000
+BLOCK = 960
+PATIENCE_S = 60.0
+"""Far beyond what is needed on a busy machine."""
+_SHOTLINE = [sys.executable, "-c", "from shotline.cli import main; main()"]
+_ASOUND = """\
+pcm.null {{ type null }}
+pcm.rooftop {{ type file slave.pcm "null" file "/dev/null" infile "{folder}/pipe" format "raw" }}
+pcm.default {{ type null }}
+"""
+
+
+class Air:
+    """Noise at a microphone, in real time, and a bang whenever somebody fires."""
+
+    def __init__(self, folder: Path) -> None:
+        os.mkfifo(folder / "pipe")
+        # Both ends, so that opening waits for nobody and the pipe never ends.
+        self._end = os.open(folder / "pipe", os.O_RDWR | os.O_NONBLOCK)
+        self._rng = np.random.default_rng(2)
+        self._bang = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._blow)
+
+    def __enter__(self) -> Air:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        os.close(self._end)
+
+    def fire(self) -> None:
+        """Let the next block begin with a bang."""
+        self._bang.set()
+
+    def _blow(self) -> None:
+        start_s, sent = time.monotonic(), 0
+        while not self._stop.is_set():
+            if (time.monotonic() - start_s) * RATE_HZ < sent:
+                time.sleep(0.002)
+                continue
+            sound = 30.0 * self._rng.standard_normal(BLOCK)
+            if self._bang.is_set():
+                self._bang.clear()
+                late_s = np.arange(BLOCK - 400) / RATE_HZ
+                sound[400:] += 15_000.0 * np.exp(-late_s / 0.002) * np.cos(2 * np.pi * 700.0 * late_s)
+            try:
+                os.write(self._end, sound.astype(np.int16).tobytes())
+            except BlockingIOError:
+                time.sleep(0.002)
+                continue
+            sent += BLOCK
+
+
+class Roof:
+    """A server and a live node in one folder."""
+
+    def __init__(self, folder: Path, stack: ExitStack, chronyc: list[str], *, heartbeat_s: float = 0.2) -> None:
+        self.folder = folder
+        self._stack = stack
+        (folder / "asound.conf").write_text(_ASOUND.format(folder=folder))
+        (folder / "server.toml").write_text(
+            '[server]\nbind = "tcp://127.0.0.1:0"\ndatabase = "history.db"\n[http]\nenabled = false\n'
+            '[[nodes]]\nid = "roof-1"\nx_m = 0.0\ny_m = 0.0\n'
+        )
+        server = self._start("server", "run", "--config", str(folder / "server.toml"), "--ready-json")
+        assert server.stdout is not None
+        endpoint = json.loads(server.stdout.readline())["endpoint"]
+        (folder / "node.toml").write_text(
+            f'[node]\nid = "roof-1"\nserver = "{endpoint}"\nspool = "spool.db"\nheartbeat_interval_s = {heartbeat_s}\n'
+            f'[capture]\ndevice = "rooftop"\n[time]\nchronyc = {json.dumps(chronyc)}\n'
+        )
+        self.node = self._start("node", "run", "--config", str(folder / "node.toml"), "--json")
+
+    def query(self, query: str) -> list[tuple[object, ...]]:
+        """Ask the server's database."""
+        with closing(sqlite3.connect(f"file:{self.folder / 'history.db'}?mode=ro", uri=True)) as db:
+            return db.execute(query).fetchall()
+
+    def clock_state(self) -> object:
+        """Return how the node last said that it knows the time."""
+        rows = self.query("SELECT clock_state FROM node_status")
+        return rows[0][0] if rows else None
+
+    def detections(self) -> list[Detection]:
+        """Return what the server has."""
+        found = [decode(bytes(raw)) for (raw,) in self.query("SELECT raw FROM detections ORDER BY sequence")]  # type: ignore[call-overload]
+        assert all(isinstance(item, Detection) for item in found)
+        return found  # type: ignore[return-value]
+
+    def stop_node(self) -> dict[str, object]:
+        """End the node as systemd would; return what it says of itself."""
+        self.node.send_signal(signal.SIGTERM)
+        out, _ = self.node.communicate(timeout=PATIENCE_S)
+        assert self.node.returncode == 0, (self.folder / "stderr.txt").read_text()
+        said: dict[str, object] = json.loads(out)
+        return said
+
+    def _start(self, *arguments: str) -> subprocess.Popen[str]:
+        errors = self._stack.enter_context((self.folder / "stderr.txt").open("a"))
+        environment = {**os.environ, "ALSA_CONFIG_PATH": str(self.folder / "asound.conf"), "HOME": str(self.folder)}
+        process = self._stack.enter_context(
+            subprocess.Popen(
+                [*_SHOTLINE, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            )
+        )
+        self._stack.callback(process.kill)
+        return process
