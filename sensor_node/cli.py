@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sensor_node.init_cli import init
 from shotline_models.registry import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Hear impulses in sound, and tell the server. Runs on the board.")
+app.command()(init)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of sentences.")]
 _ConfigFile = Annotated[Path, typer.Option("--config", "-c", help="The node's TOML file; see docs/node.md.")]

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shotline.errors import InputError
+from shotline.errors import InputError, StorageError
 
-__all__ = ["PUBLIC_KEY_PATTERN", "KeyPair", "is_public_key", "load_key_pair", "load_public_key"]
+__all__ = [
+    "PUBLIC_KEY_PATTERN",
+    "KeyPair",
+    "is_public_key",
+    "key_files",
+    "load_key_pair",
+    "load_public_key",
+    "new_key_pair",
+    "write_new",
+]
 
 _Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 _VALUES = {character: value for value, character in enumerate(_Z85)}
@@ -29,6 +39,61 @@ def is_public_key(text: str) -> bool:
     if re.fullmatch(PUBLIC_KEY_PATTERN, text) is None:
         return False
     return all(_group_value(text[start : start + 5]) < 2**32 for start in range(0, 40, 5))
+
+
+def key_files(name: str, folder: Path) -> tuple[Path, Path]:
+    """Return where the two halves of a pair are kept: the one to hand out, and the secret one."""
+    return folder / f"{name}.key", folder / f"{name}.key_secret"
+
+
+def new_key_pair(name: str, folder: Path) -> str:
+    """Make a pair in two new files, see `key_files`, and return its public key.
+
+    The folder is made when it is not there; the secret file has mode 0600.
+
+    Raises
+    ------
+    InputError
+        One of the files is there already.
+    StorageError
+        The folder or a file cannot be written.
+    """
+    import zmq
+
+    public, secret = (half.decode("ascii") for half in zmq.curve_keypair())
+    public_file, secret_file = key_files(name, folder)
+    for path in (public_file, secret_file):
+        if path.exists():
+            raise InputError("is there already and is not overwritten; move it away first", source=path)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
+    lines = f'metadata\n    name = "{name}"\ncurve\n    public-key = "{public}"\n'
+    write_new(secret_file, f'{lines}    secret-key = "{secret}"\n', mode=0o600)
+    write_new(public_file, lines, mode=0o644)
+    return public
+
+
+def write_new(path: Path, text: str, *, mode: int) -> None:
+    """Write a file that must not be there yet, with exactly this mode.
+
+    Raises
+    ------
+    InputError
+        It is there.
+    StorageError
+        It cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as error:
+        raise InputError("is there already and is not overwritten; move it away first", source=path) from error
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; check the folder and its permissions") from error
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        os.fchmod(descriptor, mode)
+        file.write(text)
 
 
 def load_key_pair(path: Path) -> KeyPair:

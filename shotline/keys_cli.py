@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shotline.errors import InputError, StorageError
+from shotline.errors import InputError
 
 if TYPE_CHECKING:
     from shotline.enrolment import EnrolledKey
@@ -41,19 +40,12 @@ def new(
     as_json: _Json = False,
 ) -> None:
     """Make a CURVE pair: NAME.key to hand out, NAME.key_secret (mode 0600) to keep."""
-    import zmq
+    from shotline.keyfiles import key_files, new_key_pair
 
     if not _NAME.fullmatch(name):
         raise InputError(f"'{name}' is not a name for a key; use 1 to 64 letters, digits and _ . : -")
-    public, secret = (half.decode("ascii") for half in zmq.curve_keypair())
-    public_file, secret_file = directory / f"{name}.key", directory / f"{name}.key_secret"
-    for path in (public_file, secret_file):
-        if path.exists():
-            raise InputError("is there already and is not overwritten; move it away first", source=path)
-    _make_folder(directory)
-    lines = f'metadata\n    name = "{name}"\ncurve\n    public-key = "{public}"\n'
-    _write_new(secret_file, f'{lines}    secret-key = "{secret}"\n', mode=0o600)
-    _write_new(public_file, lines, mode=0o644)
+    public = new_key_pair(name, directory)
+    public_file, secret_file = key_files(name, directory)
     if as_json:
         typer.echo(json.dumps({"public": public, "public_file": str(public_file), "secret_file": str(secret_file)}))
         return
@@ -67,8 +59,10 @@ def webhook(file: Annotated[Path, typer.Argument(help="File for the secret; must
     import base64
     import secrets
 
+    from shotline.keyfiles import write_new
+
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(_WEBHOOK_KEY_BYTES)).decode("ascii")
-    _write_new(file, secret + "\n", mode=0o600)
+    write_new(file, secret + "\n", mode=0o600)
     typer.echo(f"signing secret  {file}  (mode 0600; give it to the receiver over a safe way)")
 
 
@@ -195,22 +189,3 @@ def _require_node_id(node: str) -> None:
 
 def _say(sentence: str, node: str, allow_list: Path, *, changed: bool, as_json: bool) -> None:
     typer.echo(json.dumps({"node": node, "list": str(allow_list), "changed": changed}) if as_json else sentence)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
-def _write_new(path: Path, text: str, *, mode: int) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError as error:
-        raise InputError("is there already and is not overwritten; move it away first", source=path) from error
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}; check the folder and its permissions") from error
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        os.fchmod(descriptor, mode)
-        file.write(text)

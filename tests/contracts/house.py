@@ -30,7 +30,7 @@ def modules(*packages: str) -> Iterator[tuple[str, Path]]:
 
 def documents() -> Iterator[Path]:
     """Yield every page written for people."""
-    for pattern in ("*.md", "docs/**/*.md", "models/**/*.md", "calibration/**/*.md", "recordings/*.md"):
+    for pattern in ("*.md", "docs/**/*.md", "models/**/*.md", "calibration/**/*.md", "recordings/*.md", "deploy/*.md"):
         yield from sorted(ROOT.glob(pattern))
 
 

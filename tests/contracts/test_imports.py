@@ -87,7 +87,7 @@ def test_the_node_extra_asks_for_nothing_that_a_board_must_not_carry() -> None:
 
 def test_what_a_board_imports_it_asks_for() -> None:
     """Nothing may come along by chance with another package, as click did with typer until one day it did not."""
-    names = {"zmq": "pyzmq"}
+    names = {"zmq": "pyzmq", "annotated_types": "annotated-types"}
     wanted = {_name(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["node"]}
     used = set()
     run_there = [file for name, file in modules("shotline_models") if name in ON_A_BOARD]
