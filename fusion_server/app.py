@@ -30,6 +30,7 @@ from fusion_server.health import (
     check_event_clock,
     check_fusion,
     check_keys,
+    check_node_health,
     check_receiver,
     check_rejects,
     check_silent_nodes,
@@ -245,6 +246,7 @@ class ServerApp:
             check_silent_nodes(
                 intake.last_heard_ns(), surveyed, now_ns=now_ns, silent_after_s=self._config.server.silent_after_s
             ),
+            check_node_health(intake.node_reports(), now_ns=now_ns, silent_after_s=self._config.server.silent_after_s),
             check_sites(_of(unused, Disposition.NO_SITE)),
             check_untimed_nodes(intake.clock_states(), _of(unused, Disposition.UNTIMED)),
             check_rejects(rejects),
@@ -287,6 +289,7 @@ class ServerApp:
             registry=self._registry,
             frame=self._frame,
             health=self.health,
+            node_reports=self._intake.node_reports,
             live=self._live,
             mode=mode,
             silent_after_s=self._config.server.silent_after_s,

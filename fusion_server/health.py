@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from shotline.health import Check, CheckStatus
+from shotline.health import Check, CheckStatus, check_from_item
+from shotline.messages import HealthItem
 from shotline.timebase import format_utc
 from shotline.units import NS_PER_S
 
 __all__ = [
+    "NodeReport",
     "check_disk",
     "check_event_clock",
     "check_fusion",
     "check_keys",
+    "check_node_health",
     "check_receiver",
     "check_rejects",
     "check_silent_nodes",
@@ -28,6 +32,36 @@ __all__ = [
 _DISK_WARN_BYTES = 1_000_000_000
 _DISK_FAIL_BYTES = 100_000_000
 _MOST_NAMED = 8
+_VERBS = {CheckStatus.WARN: "warns", CheckStatus.FAIL: "fails"}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What the last heartbeat of a node said of it, and the server's wall time then.
+
+    Parameters
+    ----------
+    heard_ns : int
+    items : tuple of HealthItem
+        As they came; none from a node that sends no health.
+    dropped_detections, dropped_heartbeats : int
+        Since its spool was made.
+    """
+
+    heard_ns: int
+    items: tuple[HealthItem, ...]
+    dropped_detections: int
+    dropped_heartbeats: int
+
+    @property
+    def status(self) -> CheckStatus | None:
+        """The worst of its checks; None when it sends none."""
+        return max((item.status for item in self.items), key=list(CheckStatus).index, default=None)
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """Its checks."""
+        return tuple(check_from_item(item) for item in self.items)
 
 
 def check_store(name: str, problem: str, *, detections: int) -> Check:
@@ -114,6 +148,28 @@ def check_silent_nodes(
     )
 
 
+def check_node_health(reports: Mapping[str, NodeReport], *, now_ns: int, silent_after_s: float) -> Check:
+    """Check what nodes say of themselves: node id -> its last report. Those that are silent are not counted here."""
+    limit_ns = now_ns - round(silent_after_s * NS_PER_S)
+    heard = {node: item for node, item in reports.items() if item.items and item.heard_ns >= limit_ns}
+    unwell = {node: item for node, item in heard.items() if item.status is not CheckStatus.OK}
+    failing = sum(item.status is CheckStatus.FAIL for item in unwell.values())
+    numbers = {"nodes": len(heard), "failing": failing, "warning": len(unwell) - failing}
+    if not unwell:
+        return Check("node_health", CheckStatus.OK, f"{len(heard)} nodes say that they are well", numbers)
+    ordered = sorted(unwell.items(), key=lambda item: (item[1].status is not CheckStatus.FAIL, item[0]))
+    text = _names([f"{node}: {_complaint(report)}" for node, report in ordered], between="; ")
+    return Check("node_health", CheckStatus.FAIL if failing == len(heard) else CheckStatus.WARN, text, numbers)
+
+
+def _complaint(report: NodeReport) -> str:
+    """Return the first of the worst checks in words, and how many more are not ok."""
+    bad = [check for check in report.checks if check.status is not CheckStatus.OK]
+    worst = next(check for check in bad if check.status is report.status)
+    more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+    return f"{worst.name} {_VERBS[worst.status]}: {worst.message}{more}"
+
+
 def check_sites(kept_without_site: Mapping[str, int]) -> Check:
     """Check for nodes that speak but were never surveyed: node id -> detections kept but not used."""
     total = sum(kept_without_site.values())
@@ -179,6 +235,6 @@ def _age(heard_ns: int | None, now_ns: int) -> str:
     return "never heard" if heard_ns is None else f"{(now_ns - heard_ns) / NS_PER_S:.0f} s"
 
 
-def _names(names: Sequence[str]) -> str:
+def _names(names: Sequence[str], *, between: str = ", ") -> str:
     more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return between.join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

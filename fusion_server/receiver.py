@@ -19,6 +19,7 @@ import msgspec
 import zmq
 
 from fusion_server.admission import Keys, RateLimit, Refusals, TokenBuckets
+from fusion_server.health import NodeReport
 from fusion_server.history import NodeStatus, RejectedMessage, StoredDetection
 from fusion_server.zap import ZAP_DOMAIN, ZapHandler
 from shotline.domain import ClockState, DetectionId
@@ -141,6 +142,7 @@ class Intake:
         self._replies: list[tuple[bytes, bytes]] = []
         self._rejects: list[RejectedMessage] = []
         self._statuses = {status.node: status for status in store.node_statuses()}
+        self._reports: dict[str, NodeReport] = {}
         self._changed: set[str] = set()
         self._spoke: set[str] = set()
         self._delays_s: dict[str, float] = {}
@@ -172,6 +174,10 @@ class Intake:
         """Return how each node knows the time, as it last said."""
         statuses = list(self._statuses.values())
         return {status.node: status.clock_state.value for status in statuses if status.clock_state is not None}
+
+    def node_reports(self) -> dict[str, NodeReport]:
+        """Return what each node said of itself since the server's start."""
+        return dict(self._reports)
 
     def take(self, peer: bytes, frames: Sequence[bytes], *, now_ns: int, key: str = "") -> None:
         """Take one message from a peer; what comes of it waits for `commit`.
@@ -399,6 +405,9 @@ class Intake:
                 unacked=message.unacked,
                 gap_samples=message.gap_samples,
                 noise_level_db=message.noise_level_db,
+            )
+            self._reports[message.node] = NodeReport(
+                now_ns, message.health, message.dropped_detections, message.dropped_heartbeats
             )
         self._statuses[message.node] = after
         self._changed.add(message.node)

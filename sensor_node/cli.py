@@ -120,23 +120,42 @@ def replay(
 
 
 @app.command()
-def check(config: _ConfigFile, as_json: _Json = False) -> None:
+def check(
+    config: _ConfigFile,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Also write a support file: a zip of all that helps, without any secret.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
     """Look at everything the node needs, and say in plain words what is wrong. Exit 1 when something is."""
     from sensor_node.config import load_node_config
     from sensor_node.nodecheck import check_node
     from shotline.errors import ConfigError
     from shotline.health import Check, CheckStatus, worst_status
 
+    loaded = None
     try:
-        checks = check_node(load_node_config(config))
+        loaded = load_node_config(config)
+        checks = check_node(loaded)
     except ConfigError as error:
         checks = [Check("config", CheckStatus.FAIL, str(problem)) for problem in error.problems]
     worst = worst_status(checks)
-    if as_json:
-        typer.echo(json.dumps({"status": worst.value, "checks": [item.as_json() for item in checks]}, indent=2))
-    else:
+    said: dict[str, object] = {"status": worst.value, "checks": [item.as_json() for item in checks]}
+    if not as_json:
         for item in checks:
             typer.echo(f"{item.status.value:4}  {item.name:12} {item.message}")
+    if bundle is not None:
+        from sensor_node.bundle import write_bundle
+
+        written = write_bundle(bundle, loaded, checks)
+        said["bundle"] = {"file": str(written.path), "holds": written.holds}
+        if not as_json:
+            typer.echo(f"Support file: {written.path}, readable by you only. It holds {', '.join(written.holds)}.")
+            typer.echo(
+                "No sound, no keys, no passwords; the node's position, where it is known. Look before you send it."
+            )
+    if as_json:
+        typer.echo(json.dumps(said, indent=2))
     raise typer.Exit(1 if worst is CheckStatus.FAIL else 0)
 
 

@@ -9,9 +9,20 @@ from urllib.parse import urlsplit
 
 from sensor_node.app import curve_keys
 from sensor_node.audiofile import AudioInfo
-from sensor_node.config import NodeConfig
+from sensor_node.config import CaptureSection, NodeConfig
+from sensor_node.livecheck import (
+    CheckEdges,
+    check_board,
+    check_chrony,
+    check_classifier,
+    check_gpsd,
+    check_sound_card,
+)
 from sensor_node.player import FileSource, inspect_source, require_order, sources_from_config
+from sensor_node.selftest import check_calibration, check_spool, check_version
+from sensor_node.spool import SpoolCounts
 from sensor_node.spoolfile import look
+from shotline import __version__
 from shotline.config import is_this_machine
 from shotline.errors import InputError, ShotlineError, StorageError
 from shotline.health import Check, CheckStatus
@@ -23,8 +34,39 @@ _ZMTP_SIGNATURE_BYTES = 10
 _LEAST_USEFUL_RATE_HZ = 8_000
 
 
-def check_node(config: NodeConfig) -> list[Check]:
-    """Look at everything a configured node needs, without disturbing one that runs."""
+def check_node(config: NodeConfig, edges: CheckEdges | None = None) -> list[Check]:
+    """Look at everything a configured node needs, without disturbing one that runs.
+
+    Parameters
+    ----------
+    config : NodeConfig
+    edges : CheckEdges | None
+        None is this machine.
+    """
+    if config.capture is None:
+        checks = _check_files(config)
+    else:
+        checks = _check_live(config, config.capture, edges or CheckEdges())
+    checks.append(check_calibration(config.node.calibration_id, full_scale_db_spl=config.node.full_scale_db_spl))
+    checks.append(_check_spool(config))
+    checks.append(_check_keys(config))
+    checks.append(_check_server(config.node.server))
+    return checks
+
+
+def _check_live(config: NodeConfig, capture: CaptureSection, edges: CheckEdges) -> list[Check]:
+    checks = [Check("config", CheckStatus.OK, f"node '{config.node.id}', sound card '{capture.device}'")]
+    checks += check_sound_card(capture, full_scale_db_spl=config.node.full_scale_db_spl, edges=edges)
+    checks.append(check_chrony(config.time, edges=edges))
+    if config.gpsd is not None:
+        checks.append(check_gpsd(config.gpsd, edges=edges))
+    checks += check_board(config.node.spool, edges=edges)
+    checks.append(check_version(__version__))
+    checks.append(check_classifier(config.detector, capture.sample_rate_hz))
+    return checks
+
+
+def _check_files(config: NodeConfig) -> list[Check]:
     checks = [Check("config", CheckStatus.OK, f"node '{config.node.id}', {len(config.sources)} sources")]
     infos: list[tuple[FileSource, AudioInfo]] = []
     problems: list[str] = []
@@ -36,10 +78,6 @@ def check_node(config: NodeConfig) -> list[Check]:
     checks.append(_check_sources(infos, problems))
     checks.append(_check_sample_rate(infos))
     checks.append(_check_clock(config))
-    checks.append(_check_calibration(config))
-    checks.append(_check_spool(config))
-    checks.append(_check_keys(config))
-    checks.append(_check_server(config.node.server))
     return checks
 
 
@@ -84,17 +122,9 @@ def _check_clock(config: NodeConfig) -> Check:
     return Check("clock", CheckStatus.OK, f"every file has a start time ({states})", numbers)
 
 
-def _check_calibration(config: NodeConfig) -> Check:
-    if config.node.full_scale_db_spl is None:
-        text = "not calibrated: levels are in dBFS and cannot be compared between nodes; give full_scale_db_spl"
-        return Check("calibration", CheckStatus.WARN, text)
-    return Check("calibration", CheckStatus.OK, f"full scale is {config.node.full_scale_db_spl:g} dB SPL")
-
-
 def _check_spool(config: NodeConfig) -> Check:
     if config.node.spool is None:
-        text = "in memory only: what is not acknowledged is lost when the node stops; give node.spool"
-        return Check("spool", CheckStatus.WARN, text)
+        return check_spool(None, SpoolCounts(0, 0))
     path = Path(config.node.spool)
     writable = path if path.exists() else path.parent
     if not path.parent.is_dir():
@@ -107,19 +137,8 @@ def _check_spool(config: NodeConfig) -> Check:
         counts = look(path)
     except StorageError as error:
         return Check("spool", CheckStatus.WARN, f"{error}; at its next start the node sets a damaged one aside")
-    numbers: dict[str, int | float] = {
-        "waiting": counts.waiting,
-        "rejected": counts.rejected,
-        "size_bytes": counts.size_bytes,
-        **counts.lost.as_dict(),
-    }
-    if counts.lost.dropped_detections or counts.lost.damaged_files:
-        text = (
-            f"{path} has dropped {counts.lost.dropped_detections} detections for want of room and was found damaged "
-            f"{counts.lost.damaged_files} times; {counts.waiting} wait"
-        )
-        return Check("spool", CheckStatus.WARN, text, numbers)
-    return Check("spool", CheckStatus.OK, f"{path} can be written, {counts.waiting} detections wait", numbers)
+    found = SpoolCounts(counts.waiting, counts.rejected, **counts.lost.as_dict())
+    return check_spool(str(path), found, size_bytes=counts.size_bytes, most_rows=config.node.spool_most_rows)
 
 
 def _check_keys(config: NodeConfig) -> Check:

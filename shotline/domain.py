@@ -16,6 +16,7 @@ __all__ = [
     "NODE_ID_PATTERN",
     "Arrival",
     "ArrivalVerdict",
+    "CheckStatus",
     "ClockState",
     "DetectionId",
     "Ellipse",
@@ -52,6 +53,14 @@ class ImpulseKind(StrEnum):
 
 GUNSHOT_INDEX = tuple(ImpulseKind).index(ImpulseKind.GUNSHOT)
 """Of the gunshot among the probabilities that a classifier gives, which are in the order of `ImpulseKind`."""
+
+
+class CheckStatus(StrEnum):
+    """What came of a check, from good to bad."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
 
 
 class ClockState(StrEnum):

@@ -14,17 +14,20 @@ from typing import Annotated
 
 import msgspec
 
-from shotline.domain import NODE_ID_PATTERN, ClockState, DetectionId, ImpulseKind
+from shotline.domain import NODE_ID_PATTERN, CheckStatus, ClockState, DetectionId, ImpulseKind
 from shotline.errors import MessageError
 
 __all__ = [
     "MAX_FRAME_BYTES",
+    "MAX_HEALTH_ITEMS",
+    "MAX_HEALTH_MESSAGE",
     "MAX_MESSAGE_BYTES",
     "SCHEMA_VERSION",
     "Ack",
     "Clip",
     "ClipRequest",
     "Detection",
+    "HealthItem",
     "Heartbeat",
     "Hello",
     "LevelReference",
@@ -41,6 +44,10 @@ SCHEMA_VERSION = 1
 MAX_MESSAGE_BYTES = 64 * 1024
 MAX_FRAME_BYTES = MAX_MESSAGE_BYTES + 33
 """What a socket lets in: CURVE adds 33 bytes to a message. Above it libzmq cuts the connection."""
+
+MAX_HEALTH_ITEMS = 64
+MAX_HEALTH_MESSAGE = 160
+"""Characters."""
 
 _MAX_INT63 = 2**63 - 1
 
@@ -147,6 +154,24 @@ class Detection(_Wire, tag=2, frozen=True, kw_only=True):
         return self.probabilities_bp[_KIND_INDEX[kind]] / 10_000
 
 
+class HealthItem(msgspec.Struct, array_like=True, frozen=True):
+    """One check of a node; see `shotline.health`."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=32, description="which check")]
+    status: Annotated[CheckStatus, msgspec.Meta(description="what came of it")]
+    message: Annotated[
+        str,
+        msgspec.Meta(max_length=MAX_HEALTH_MESSAGE, description="what was seen, what to do; when ok empty or an id"),
+    ] = ""
+    value: (
+        Annotated[
+            float,
+            msgspec.Meta(ge=-1e18, le=1e18, description="its figure; which one, and its unit, is in docs/node.md"),
+        ]
+        | None
+    ) = None
+
+
 class Heartbeat(_Wire, tag=3, frozen=True, kw_only=True):
     """Both ways, every few seconds: I am here, and how I am. The server leaves the node's own figures at zero."""
 
@@ -159,6 +184,15 @@ class Heartbeat(_Wire, tag=3, frozen=True, kw_only=True):
     unacked: Count = 0
     gap_samples: Count = 0
     noise_level_db: Decibel = 0.0
+    dropped_detections: Annotated[
+        int, msgspec.Meta(ge=0, le=_MAX_INT63, description="detections that had to make room, since the spool was made")
+    ] = 0
+    dropped_heartbeats: Annotated[
+        int, msgspec.Meta(ge=0, le=_MAX_INT63, description="heartbeats not sent when due, since the spool was made")
+    ] = 0
+    health: Annotated[
+        tuple[HealthItem, ...], msgspec.Meta(max_length=MAX_HEALTH_ITEMS, description="what the node's checks say")
+    ] = ()
 
 
 class Ack(_Wire, tag=4, frozen=True, kw_only=True):

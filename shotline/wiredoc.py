@@ -10,12 +10,13 @@ from typing import get_args
 import msgspec
 from msgspec import inspect
 
-from shotline.domain import ClockState, ImpulseKind
+from shotline.domain import CheckStatus, ClockState, ImpulseKind
 from shotline.messages import (
     MAX_MESSAGE_BYTES,
     SCHEMA_VERSION,
     Ack,
     Detection,
+    HealthItem,
     LevelReference,
     Message,
     RejectReason,
@@ -72,12 +73,14 @@ def wire_markdown() -> str:
     """Return the whole page."""
     parts = [_HEAD, "## Messages\n"]
     parts += [_message_section(message) for message in get_args(Message)]
+    parts.append(_part_section(HealthItem))
     parts.append("## Words\n")
     for title, words in (
         ("Impulse kinds, in the order of `probabilities_bp`", ImpulseKind),
         ("Clock states", ClockState),
         ("Level references", LevelReference),
         ("Reject reasons", RejectReason),
+        ("Statuses of a check", CheckStatus),
     ):
         parts.append(f"{title}: {_words(words)}.\n")
     parts.append("## Examples\n")
@@ -86,16 +89,35 @@ def wire_markdown() -> str:
 
 
 def _message_section(message: type[msgspec.Struct]) -> str:
-    info = inspect.type_info(message)
+    info = _struct(message)
+    rows = [f"| 0 | tag | integer | {info.tag} | | which message |", *_rows(info, start=1)]
+    return _section(f"{message.__name__}, tag {info.tag}", message, rows)
+
+
+def _part_section(part: type[msgspec.Struct]) -> str:
+    """Return the section of an array that is part of a message: it has neither tag nor version."""
+    return _section(f"{part.__name__}, part of a message", part, _rows(_struct(part), start=0))
+
+
+def _struct(kind: type[msgspec.Struct]) -> inspect.StructType:
+    info = inspect.type_info(kind)
     if not isinstance(info, inspect.StructType):
-        raise TypeError(f"{message} is not a struct")
-    rows = ["| # | field | type | limits | default | meaning |", "|---|---|---|---|---|---|"]
-    rows.append(f"| 0 | tag | integer | {info.tag} | | which message |")
-    for index, field in enumerate(info.fields, start=1):
+        raise TypeError(f"{kind} is not a struct")
+    return info
+
+
+def _rows(info: inspect.StructType, *, start: int) -> list[str]:
+    rows = []
+    for index, field in enumerate(info.fields, start=start):
         kind, limits, meaning = _described(field.type)
         rows.append(f"| {index} | `{field.encode_name}` | {kind} | {limits} | {_default(field)} | {meaning} |")
-    title = " ".join((message.__doc__ or "").split())
-    return f"### {message.__name__}, tag {info.tag}\n\n{title}\n\n" + "\n".join(rows) + "\n"
+    return rows
+
+
+def _section(heading: str, kind: type[msgspec.Struct], rows: list[str]) -> str:
+    head = ["| # | field | type | limits | default | meaning |", "|---|---|---|---|---|---|"]
+    title = " ".join((kind.__doc__ or "").split())
+    return f"### {heading}\n\n{title}\n\n" + "\n".join([*head, *rows]) + "\n"
 
 
 def _described(kind: inspect.Type, meaning: str = "") -> tuple[str, str, str]:
@@ -116,8 +138,11 @@ def _described(kind: inspect.Type, meaning: str = "") -> tuple[str, str, str]:
         return "text", _words(kind.cls), meaning
     if isinstance(kind, inspect.VarTupleType):
         words, limits, inner = _described(kind.item_type)
-        most = f"at most {kind.max_length} of " if kind.max_length is not None else ""
-        return f"array of {words}", f"{most}{limits}", f"{meaning} ({inner})" if inner else meaning
+        most = f"at most {kind.max_length}" if kind.max_length is not None else ""
+        between = " of " if most and limits else ""
+        return f"array of {words}", f"{most}{between}{limits}", f"{meaning} ({inner})" if inner else meaning
+    if isinstance(kind, inspect.StructType):
+        return f"`{kind.cls.__name__}`", "", ""
     if isinstance(kind, inspect.StrType):
         pattern = "" if kind.pattern is None else f", `{kind.pattern}`"
         return "text", f"{kind.min_length or 0} to {kind.max_length} characters{pattern}", meaning
@@ -140,6 +165,10 @@ def _default(field: inspect.Field) -> str:
         return "required"
     if field.default is None:
         return "nil"
+    if field.default == ():
+        return "empty"
+    if field.default == "":
+        return '""'
     return str(field.default).lower()
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from fusion_server.health import NodeReport
 from fusion_server.history import NodeStatus, Receipt
 from shotline.domain import Site
 from shotline.geodesy import LocalFrame
-from shotline.health import HealthReport
+from shotline.health import Check, HealthReport
 from shotline.records import ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord, SilenceRecord
 from shotline.timebase import format_utc
 from shotline.units import seconds_from_ns
@@ -71,11 +72,21 @@ class IncidentDetail(msgspec.Struct, frozen=True, kw_only=True):
     receipts: Sequence[ReceiptRecord]
 
 
+class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One named check. ``status`` is ok, warn or fail."""
+
+    name: str
+    status: str
+    message: str
+    numbers: Mapping[str, float]
+
+
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A node: where it stands, and its last word.
 
     ``surveyed`` is false for one that speaks but has no site: what it hears is kept, not used. ``silent`` is true when
-    it was not heard for too long, or never.
+    it was not heard for too long, or never. ``health`` is what its last heartbeat said of it, ``health_status`` the
+    worst of that: null when it has said nothing since the server's start.
     """
 
     node: str
@@ -96,21 +107,16 @@ class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
     unacked: int | None = None
     gap_samples: int | None = None
     noise_level_db: float | None = None
+    dropped_detections: int | None = None
+    dropped_heartbeats: int | None = None
+    health_status: str | None = None
+    health: Sequence[CheckRecord] = ()
 
 
 class NodePage(msgspec.Struct, frozen=True, kw_only=True):
     """Every node, by name."""
 
     nodes: Sequence[NodeRecord]
-
-
-class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One named check. ``status`` is ok, warn or fail."""
-
-    name: str
-    status: str
-    message: str
-    numbers: Mapping[str, float]
 
 
 class HealthDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,12 +154,13 @@ def health_document(report: HealthReport, mode: Mode) -> HealthDocument:
     return HealthDocument(
         status=report.status.value,
         as_of_utc=format_utc(report.as_of_ns),
-        checks=[
-            CheckRecord(name=check.name, status=check.status.value, message=check.message, numbers=check.numbers)
-            for check in report.checks
-        ],
+        checks=[_check_record(check) for check in report.checks],
         mode=mode,
     )
+
+
+def _check_record(check: Check) -> CheckRecord:
+    return CheckRecord(name=check.name, status=check.status.value, message=check.message, numbers=check.numbers)
 
 
 def receipt_record(receipt: Receipt) -> ReceiptRecord:
@@ -171,6 +178,7 @@ def receipt_record(receipt: Receipt) -> ReceiptRecord:
 def node_records(
     sites: Sequence[Site],
     statuses: Sequence[NodeStatus],
+    reports: Mapping[str, NodeReport],
     *,
     frame: LocalFrame | None,
     now_ns: int,
@@ -182,6 +190,8 @@ def node_records(
     ----------
     sites : sequence of Site
     statuses : sequence of NodeStatus
+    reports : Mapping[str, NodeReport]
+        What nodes said of themselves, by node id.
     frame : LocalFrame | None
         Gives degrees when the network has a geodetic origin.
     now_ns : int
@@ -196,6 +206,7 @@ def node_records(
             node,
             site_of.get(node),
             status_of.get(node),
+            reports.get(node),
             frame=frame,
             now_ns=now_ns,
             silent_after_s=silent_after_s,
@@ -208,6 +219,7 @@ def _node_record(
     node: str,
     site: Site | None,
     status: NodeStatus | None,
+    report: NodeReport | None,
     *,
     frame: LocalFrame | None,
     now_ns: int,
@@ -236,6 +248,10 @@ def _node_record(
         unacked=status.unacked,
         gap_samples=status.gap_samples,
         noise_level_db=status.noise_level_db,
+        dropped_detections=None if report is None else report.dropped_detections,
+        dropped_heartbeats=None if report is None else report.dropped_heartbeats,
+        health_status=None if report is None or report.status is None else report.status.value,
+        health=() if report is None else tuple(_check_record(check) for check in report.checks),
         **place,
     )
 

@@ -125,7 +125,9 @@ def _region_feature(index: int, ring_m: Sequence[_Position], frame: LocalFrame) 
 
 def _node_feature(node: NodeRecord, extra: _Json) -> _Json:
     geometry = {"type": "Point", "coordinates": (node.lon_deg, node.lat_deg)}
-    return {"id": node.node, **_feature(geometry, {"role": "node", **msgspec.to_builtins(node), **extra})}
+    properties = msgspec.to_builtins(node)
+    del properties["health"]
+    return {"id": node.node, **_feature(geometry, {"role": "node", **properties, **extra})}
 
 
 def _polygon(ring: list[_Position]) -> _Json:

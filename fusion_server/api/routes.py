@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -31,6 +31,7 @@ from fusion_server.api.geojson import incident_features, incidents_collection, n
 from fusion_server.api.page import page_router
 from fusion_server.api.problems import ApiProblemError, add_problem_handlers
 from fusion_server.api.security import SecurityHeaders
+from fusion_server.health import NodeReport
 from fusion_server.history import History
 from fusion_server.registry import Registry
 from shotline import __version__
@@ -64,6 +65,7 @@ def create_app(
     registry: Registry,
     frame: LocalFrame | None,
     health: Callable[[], HealthReport],
+    node_reports: Callable[[], Mapping[str, NodeReport]] = dict,
     live: LiveFeed,
     mode: Mode = Mode.LIVE,
     silent_after_s: float = 60.0,
@@ -84,6 +86,8 @@ def create_app(
         None for a Cartesian network: then there is no GeoJSON.
     health : callable
         Makes the health report; called for each request of ``/health``.
+    node_reports : callable
+        Returns what nodes said of themselves, by node id.
     live : LiveFeed
         Publish each incident to it after the commit.
     mode : Mode
@@ -108,7 +112,12 @@ def create_app(
 
     def nodes_now() -> list[NodeRecord]:
         return node_records(
-            list(registry), history.node_statuses(), frame=frame, now_ns=now_ns(), silent_after_s=silent_after_s
+            list(registry),
+            history.node_statuses(),
+            node_reports(),
+            frame=frame,
+            now_ns=now_ns(),
+            silent_after_s=silent_after_s,
         )
 
     def revisions_of(incident_id: str) -> list[IncidentRecord]:

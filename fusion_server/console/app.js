@@ -171,14 +171,19 @@ function drawNodes() {
     ...state.nodes.map((node) =>
       element(
         "tr",
-        { class: node.silent ? "bad" : "" },
+        { class: node.silent || node.health_status === "fail" ? "bad" : "" },
         element("th", { scope: "row", text: node.node }),
-        element("td", { text: !node.surveyed ? "no site" : node.silent ? "silent" : "heard" }),
+        element("td", { text: !node.surveyed ? "no site" : node.silent ? "silent" : complaint(node) || "heard" }),
         element("td", { text: node.last_heard_utc ? `${clock(node.last_heard_utc, 0)} UTC, ${age(node.last_heard_ago_s)}` : "never" }),
         element("td", { text: node.clock_state ?? "–" }),
       ),
     ),
   );
+}
+
+function complaint(node) {
+  const bad = node.health.filter((check) => check.status !== "ok");
+  return bad.map((check) => `${check.name} ${check.status === "fail" ? "fails" : "warns"}: ${check.message}`).join("; ");
 }
 
 function drawHealth(health) {

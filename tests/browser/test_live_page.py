@@ -12,11 +12,13 @@ from alert_samples import health, incident, node_statuses, registry
 from chromium_pipe import Browser
 
 from fusion_server.api import LiveFeed, Mode, create_app
+from fusion_server.health import NodeReport
 from fusion_server.history import History, Receipt
 from fusion_server.http_server import HttpServer
 from fusion_server.registry import Registry
 from shotline.domain import Site
 from shotline.health import CheckStatus
+from shotline.messages import HealthItem
 from shotline.records import IncidentRecord
 
 pytestmark = pytest.mark.processes
@@ -26,6 +28,11 @@ ROWS = "[...document.querySelectorAll('[data-arrival]')].map((row) => [...row.ce
 UNNAMED = """[...document.querySelectorAll('button, input, [role=img]')]
   .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"""
 READY = "document.querySelectorAll('.node').length >= 9 && document.getElementById('connection').dataset.status == 'ok'"
+
+REPORTS = {
+    "roof-01": NodeReport(0, (HealthItem("microphone", CheckStatus.FAIL, "nothing but zeros for 9.0 s"),), 0, 0),
+    "roof-02": NodeReport(0, (HealthItem("version", CheckStatus.OK, "0.1.0"),), 0, 0),
+}
 
 
 @dataclass
@@ -61,6 +68,7 @@ def _serve(mode: Mode = Mode.LIVE, *, more_sites: tuple[Site, ...] = ()) -> Serv
         registry=Registry([*registry(), *more_sites]),
         frame=None,
         health=lambda: health(CheckStatus.WARN),
+        node_reports=lambda: REPORTS,
         live=live,
         mode=mode,
     )
@@ -118,6 +126,19 @@ def test_nodes_and_incidents_are_drawn(browser: Browser, served: Served) -> None
     assert "m" in _text(browser, ".scale text")
     assert browser.evaluate("document.getElementById('mode').hidden") is True
     assert browser.problems == []
+
+
+def test_the_table_says_what_is_wrong_with_a_node(browser: Browser, served: Served) -> None:
+    browser.open(served.url)
+    browser.wait_for(READY)
+    rows = dict(
+        browser.evaluate(
+            "[...document.querySelectorAll('#node-table tbody tr')].map((row) => [row.cells[0].textContent, "
+            "row.cells[1].textContent])"
+        )
+    )
+    assert rows["roof-01"] == "microphone fails: nothing but zeros for 9.0 s"
+    assert (rows["roof-02"], rows["roof-03"], rows["roof-09"]) == ("heard", "heard", "silent")
 
 
 def test_why_shows_each_arrival_with_its_residual(browser: Browser, served: Served) -> None:

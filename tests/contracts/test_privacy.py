@@ -56,13 +56,16 @@ def test_no_message_but_a_clip_carries_sound() -> None:
                 if isinstance(kind, msgspec.inspect.CollectionType):
                     lists.add((message.__name__, field.name))
     assert carriers == {("Clip", "flac")}
-    assert lists == {("Detection", "probabilities_bp"), ("Ack", "sequences")}
+    assert lists == {("Detection", "probabilities_bp"), ("Ack", "sequences"), ("Heartbeat", "health")}
 
 
 def _kinds(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
-    """Yield a type and what it is made of: unions, and what stands inside a description."""
+    """Yield a type and what it is made of: unions, items, fields, and what stands inside a description."""
     yield kind
-    for inner in (*getattr(kind, "types", ()), *([kind.type] if isinstance(kind, msgspec.inspect.Metadata) else [])):
+    inside = [*getattr(kind, "types", ()), *(field.type for field in getattr(kind, "fields", ()))]
+    inside += [kind.type] if isinstance(kind, msgspec.inspect.Metadata) else []
+    inside += [kind.item_type] if isinstance(kind, msgspec.inspect.VarTupleType) else []
+    for inner in inside:
         yield from _kinds(inner)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shotline.domain import ClockState
+from shotline.domain import CheckStatus, ClockState
 from shotline.errors import MessageError
 from shotline.messages import (
     MAX_MESSAGE_BYTES,
@@ -16,6 +16,7 @@ from shotline.messages import (
     Clip,
     ClipRequest,
     Detection,
+    HealthItem,
     Heartbeat,
     Hello,
     LevelReference,
@@ -81,6 +82,13 @@ HEARTBEAT = Heartbeat(
     unacked=2,
     gap_samples=1_024,
     noise_level_db=-62.5,
+    dropped_detections=3,
+    dropped_heartbeats=500,
+    health=(
+        HealthItem("microphone", CheckStatus.OK, "", -62.5),
+        HealthItem("voltage", CheckStatus.FAIL, "the supply is too weak now"),
+        HealthItem("model", CheckStatus.OK, "impulse-rules-1"),
+    ),
 )
 SERVER_HEARTBEAT = Heartbeat(node="server", boot=1, time_ns=1_545_180_570_000_000_000, clock_state=ClockState.NTP)
 ACK = Ack(boot=95, sequences=(811, 812))
@@ -124,11 +132,15 @@ FROZEN: dict[str, tuple[Message, str]] = {
     ),
     "heartbeat": (
         HEARTBEAT,
-        "9b0301a7726f6f662d30335fcf1571958aacaf8400a37070731ecd032d02cd0400cbc04f400000000000",
+        (
+            "9e0301a7726f6f662d30335fcf1571958aacaf8400a37070731ecd032d02cd0400cbc04f40000000000003cd01f49394aa6d"
+            "6963726f70686f6e65a26f6ba0cbc04f40000000000094a7766f6c74616765a46661696cba74686520737570706c79206973"
+            "20746f6f207765616b206e6f77c094a56d6f64656ca26f6baf696d70756c73652d72756c65732d31c0"
+        ),
     ),
     "server heartbeat": (
         SERVER_HEARTBEAT,
-        "9b0301a673657276657201cf1571958aacaf8400a36e747000000000cb0000000000000000",
+        "9e0301a673657276657201cf1571958aacaf8400a36e747000000000cb0000000000000000000090",
     ),
     "ack": (
         ACK,
@@ -238,6 +250,12 @@ def test_a_hello_from_before_the_delay_was_said_reports_at_once() -> None:
     assert decode(msgspec.msgpack.encode(fields[:9])) == msgspec.structs.replace(HELLO, report_delay_s=0.0)
 
 
+def test_a_heartbeat_of_before_there_was_health_can_be_read() -> None:
+    before = "9b0301a7726f6f662d30335fcf1571958aacaf8400a37070731ecd032d02cd0400cbc04f400000000000"
+    plain = msgspec.structs.replace(HEARTBEAT, dropped_detections=0, dropped_heartbeats=0, health=())
+    assert decode(bytes.fromhex(before)) == plain
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_bytes_have_a_reason(name: str) -> None:
     bad = BAD[name]
@@ -258,6 +276,26 @@ def test_no_cut_message_is_taken(name: str) -> None:
 
 def test_a_detection_is_small() -> None:
     assert len(encode(DETECTION)) <= 180
+
+
+def test_a_heartbeat_with_twenty_checks_is_small_and_has_bounds() -> None:
+    items = tuple(
+        HealthItem(f"check-{number}", CheckStatus.OK, "", 0.5 if number % 2 else None) for number in range(20)
+    )
+    assert len(encode(msgspec.structs.replace(HEARTBEAT, health=items))) <= 500
+    for item in (
+        HealthItem("", CheckStatus.OK),
+        HealthItem("x" * 33, CheckStatus.OK),
+        HealthItem("x", CheckStatus.OK, "m" * 161),
+        HealthItem("x", CheckStatus.OK, "", float("nan")),
+    ):
+        with pytest.raises(MessageError, match="malformed"):
+            decode(encode(msgspec.structs.replace(HEARTBEAT, health=(item,))))
+    many = (HealthItem("x", CheckStatus.OK),) * 65
+    with pytest.raises(MessageError, match="length <= 64"):
+        decode(encode(msgspec.structs.replace(HEARTBEAT, health=many)))
+    worst = (HealthItem("x" * 32, CheckStatus.FAIL, "\U0001f50a" * 160, 1.0),) * 64
+    assert len(encode(msgspec.structs.replace(HEARTBEAT, health=worst))) < MAX_MESSAGE_BYTES
 
 
 def test_a_file_of_detections_round_trips() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fusion_server import health
-from shotline.health import Check, CheckStatus, HealthReport
+from shotline.health import Check, CheckStatus, HealthReport, health_items
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_545_180_566 * SECOND_NS
@@ -130,6 +130,30 @@ def test_each_check_says_what_was_seen_and_what_to_do(check: Check, status: str,
 def test_silent_nodes(heard: dict[str, int], surveyed: list[str], status: str, message: str) -> None:
     check = health.check_silent_nodes(heard, surveyed, now_ns=NOW_NS, silent_after_s=60.0)
     assert (str(check.status), check.message) == (status, message)
+
+
+def report(*checks: Check, heard_ns: int = NOW_NS) -> health.NodeReport:
+    return health.NodeReport(heard_ns, health_items(checks), 0, 0)
+
+
+def test_health_of_the_nodes() -> None:
+    ok = Check("version", CheckStatus.OK, "0.1.0")
+    dead = Check("microphone", CheckStatus.FAIL, "nothing but zeros for 9.0 s")
+    hot = Check("temperature", CheckStatus.WARN, "78 °C")
+
+    def of(**reports: health.NodeReport) -> Check:
+        return health.check_node_health(reports, now_ns=NOW_NS, silent_after_s=60.0)
+
+    assert (of().status, of().message) == (CheckStatus.OK, "0 nodes say that they are well")
+    assert of(a=report(ok), b=report()).message == "1 nodes say that they are well"
+    assert of(a=report(ok), b=report(dead, heard_ns=NOW_NS - 61 * SECOND_NS)).status is CheckStatus.OK
+    found = of(a=report(ok, hot), b=report(ok, hot, dead), c=report(ok))
+    assert (found.status, found.numbers) == (CheckStatus.WARN, {"nodes": 3, "failing": 1, "warning": 1})
+    assert found.message == "b: microphone fails: nothing but zeros for 9.0 s (and 1 more); a: temperature warns: 78 °C"
+    assert of(a=report(dead), b=report(dead)).status is CheckStatus.FAIL
+    many = of(**{f"n{number}": report(hot) for number in range(10)}, x=report(ok))
+    assert many.message.count("temperature warns") == 8
+    assert many.message.endswith(" and 2 more")
 
 
 def test_a_report_is_as_good_as_its_worst_check() -> None:

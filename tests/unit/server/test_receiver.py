@@ -8,15 +8,18 @@ import zmq
 from server_samples import EPOCH_NS, SECOND_NS, detection, heartbeat, hello
 from zmq.utils.monitor import recv_monitor_message
 
+from fusion_server.health import NodeReport
 from fusion_server.history import History, NodeStatus
 from fusion_server.receiver import Intake, Receiver
-from shotline.domain import ClockState
+from shotline.domain import CheckStatus, ClockState
 from shotline.errors import StorageError, TransportError
+from shotline.health import Check
 from shotline.messages import (
     MAX_FRAME_BYTES,
     MAX_MESSAGE_BYTES,
     Ack,
     ClipRequest,
+    HealthItem,
     Heartbeat,
     Message,
     Reject,
@@ -219,6 +222,23 @@ def test_a_clock_set_back_does_not_stop_heartbeats(intake: Intake) -> None:
     before_ns = NOW_NS - 3600 * SECOND_NS
     intake.take(b"1", [encode(heartbeat())], now_ns=before_ns)
     assert [peer for peer, _ in intake.commit(now_ns=before_ns).replies] == [b"1"]
+
+
+def test_what_a_node_says_of_itself_is_kept(intake: Intake) -> None:
+    items = (HealthItem("rate", CheckStatus.OK, "", -31.5), HealthItem("voltage", CheckStatus.FAIL, "too weak"))
+    word = msgspec.structs.replace(heartbeat(), health=items, dropped_detections=3, dropped_heartbeats=9)
+    assert intake.node_reports() == {}
+    intake.take(b"1", [encode(word)], now_ns=NOW_NS)
+    intake.take(b"2", [encode(heartbeat("b"))], now_ns=NOW_NS + 1)
+    reports = intake.node_reports()
+    assert reports == {"a": NodeReport(NOW_NS, items, 3, 9), "b": NodeReport(NOW_NS + 1, (), 0, 0)}
+    assert reports["a"].checks == (
+        Check("rate", CheckStatus.OK, "", {"offset_ppm": -31.5}),
+        Check("voltage", CheckStatus.FAIL, "too weak"),
+    )
+    assert (reports["a"].status, reports["b"].status) == (CheckStatus.FAIL, None)
+    intake.take(b"1", [encode(heartbeat())], now_ns=NOW_NS + 2)
+    assert intake.node_reports()["a"] == NodeReport(NOW_NS + 2, (), 0, 0)
 
 
 def test_the_last_word_of_each_node_is_kept(intake: Intake, history: History) -> None:

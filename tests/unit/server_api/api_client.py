@@ -10,6 +10,7 @@ import httpx
 from fastapi import FastAPI
 
 from fusion_server.api import LiveFeed, Mode, create_app
+from fusion_server.health import NodeReport
 from fusion_server.history import History
 from shotline.geodesy import LocalFrame
 from shotline.health import CheckStatus
@@ -27,6 +28,7 @@ def sample_app(
     live: LiveFeed | None = None,
     mode: Mode = Mode.LIVE,
     heartbeat_s: float = 5.0,
+    node_reports: Mapping[str, NodeReport] | None = None,
 ) -> FastAPI:
     """Return the app over a history and the nine roofs."""
     return create_app(
@@ -34,6 +36,7 @@ def sample_app(
         registry=alert_samples.registry(),
         frame=frame,
         health=lambda: alert_samples.health(status),
+        node_reports=lambda: node_reports or {},
         live=live or LiveFeed(),
         mode=mode,
         heartbeat_s=heartbeat_s,

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 import fusion_server.api
 from fusion_server.api import Mode
+from fusion_server.health import NodeReport
 from fusion_server.history import History, NodeStatus, Receipt
 from shotline import __version__
 from shotline.errors import StorageError
-from shotline.health import CheckStatus
+from shotline.health import Check, CheckStatus, health_items
 from shotline.records import ALERT_NOTICE, IncidentRecord
 from shotline.timebase import format_utc
 from shotline.units import NS_PER_S
@@ -195,6 +196,24 @@ def test_nodes_that_never_spoke_are_silent(history: History) -> None:
     nodes = ask(sample_app(history, frame=None), "/nodes").json()["nodes"]
     assert len(nodes) == 9
     assert all(node["silent"] and node["last_heard_utc"] is None and node["lat_deg"] is None for node in nodes)
+
+
+def test_nodes_say_how_they_are(history: History) -> None:
+    history.touch_node(NodeStatus("roof-01", 1, NOW_NS))
+    checks = (
+        Check("microphone", CheckStatus.FAIL, "nothing but zeros for 9.0 s", {"quiet_dbfs": -200.0}),
+        Check("version", CheckStatus.OK, "0.1.0"),
+    )
+    reports = {"roof-01": NodeReport(NOW_NS, health_items(checks), 3, 7), "roof-02": NodeReport(NOW_NS, (), 0, 0)}
+    app = sample_app(history, node_reports=reports)
+    nodes = {node["node"]: node for node in ask(app, "/nodes").json()["nodes"]}
+    well = nodes["roof-01"]
+    assert (well["health_status"], well["dropped_detections"], well["dropped_heartbeats"]) == ("fail", 3, 7)
+    assert well["health"] == [check.as_json() for check in checks]
+    assert (nodes["roof-02"]["health_status"], nodes["roof-02"]["health"]) == (None, [])
+    features = ask(app, "/nodes?format=geojson").json()["features"]
+    properties = features[0]["properties"]
+    assert (properties["health_status"], "health" in properties) == ("fail", False)
 
 
 def test_nodes_as_geojson(app: FastAPI, history: History) -> None:
