@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import signal
 import sys
 import time
@@ -15,15 +17,19 @@ from sensor_node.capture import CaptureEvent
 from sensor_node.config import NodeConfig
 from sensor_node.connection import CurveClientKeys
 from sensor_node.diskspool import DiskSpool
+from sensor_node.nodehealth import TimeReport
 from sensor_node.placefile import read_place
 from sensor_node.player import FilePlayer, sources_from_config
 from sensor_node.profile import Summary, profile_from_config
 from sensor_node.publisher import Publisher, PublisherSettings
+from sensor_node.sdnotify import Notifier
 from sensor_node.spool import MemorySpool, Spool, SpoolCounts, SpoolLimits
 from sensor_node.station import Station
+from sensor_node.vitals import Vitals, with_health
 from shotline.errors import AudioError, InputError, StorageError
+from shotline.health import Check, CheckStatus, worst_status
 from shotline.keyfiles import load_key_pair
-from shotline.messages import pack_frames
+from shotline.messages import Heartbeat, pack_frames
 from shotline.timebase import EventClock, parse_utc
 from shotline.units import NS_PER_MS
 
@@ -93,16 +99,21 @@ def run_node(config: NodeConfig, *, until_done: bool, stopping: Callable[[], boo
     InputError
         ``until_done`` with a sound card; or something in the configuration cannot be used.
     """
+    notifier = Notifier(os.environ, pid=os.getpid())
+    stopping = _watched(stopping, notifier)
     curve = curve_keys(config)
     if config.capture is not None and until_done:
         raise InputError("a sound card never ends; --until-done is for sound files")
     app = None
     if config.capture is None:
         app = FilePlayer(profile_from_config(config), sources_from_config(config))
+        vitals = Vitals(config, model_id=app.model_id, sample_rate_hz=app.sample_rate_hz)
+        app.listener = vitals.sound
     spool = _spool(config)
     try:
         if app is None:
-            return _listen(config, spool, stopping=stopping, curve=curve)
+            return _listen(config, spool, stopping=stopping, curve=curve, notifier=notifier)
+        notifier.ready(f"{config.node.id} plays files")
         return _serve(
             app,
             config.node.server,
@@ -113,40 +124,76 @@ def run_node(config: NodeConfig, *, until_done: bool, stopping: Callable[[], boo
             patience_s=None,
             heartbeat_s=config.node.heartbeat_interval_s,
             curve=curve,
+            vitals=vitals,
         )
     finally:
         spool.close()
 
 
 def _listen(
-    config: NodeConfig, spool: Spool, *, stopping: Callable[[], bool], curve: CurveClientKeys | None
+    config: NodeConfig,
+    spool: Spool,
+    *,
+    stopping: Callable[[], bool],
+    curve: CurveClientKeys | None,
+    notifier: Notifier,
 ) -> Summary:
     """Listen to the sound card until told to stop, then give the server a moment to take what is left."""
     before = spool.counts()
     journal = _Journal(spool)
     station = Station(config, remembered=read_place(config))
+
+    def heartbeat(counts: SpoolCounts) -> Heartbeat:
+        checks = station.checks(counts, spool, publisher)
+        notifier.status(_status(config, checks))
+        return with_health(station.heartbeat(counts), checks, counts)
+
     with (
         Publisher(
             config.node.server,
             spool=spool,
             hello=station.hello,
-            heartbeat=station.heartbeat,
+            heartbeat=heartbeat,
             monotonic_s=time.monotonic,
             settings=PublisherSettings(heartbeat_s=config.node.heartbeat_interval_s),
             curve=curve,
         ) as publisher,
         station,
     ):
+        notifier.ready(f"{config.node.id} listens")
         while not stopping():
             publisher.poll(_LIVE_MS)
             detections, events = station.step()
             for detection in detections:
                 publisher.send(detection)
             journal.tell(events)
+        notifier.stopping()
         for detection in station.finish():
             publisher.send(detection)
         publisher.drain(time.monotonic() + _LAST_WORDS_S)
         return _concluded(station.summary, publisher, spool, before, journal, stopped=True)
+
+
+def _watched(stopping: Callable[[], bool], notifier: Notifier) -> Callable[[], bool]:
+    """Return the same question, which also tells systemd that the loop comes round."""
+    told_s = -math.inf
+
+    def ask() -> bool:
+        nonlocal told_s
+        now_s = time.monotonic()
+        if notifier.watchdog_s is not None and now_s - told_s > notifier.watchdog_s / 4.0:
+            notifier.alive()
+            told_s = now_s
+        return stopping()
+
+    return ask
+
+
+def _status(config: NodeConfig, checks: Sequence[Check]) -> str:
+    """Return one line for ``systemctl status``."""
+    worst = worst_status(checks)
+    wrong = [f"{check.name}: {check.message}" for check in checks if check.status is worst]
+    return f"{config.node.id}: all is well" if worst is CheckStatus.OK else f"{config.node.id}: {'; '.join(wrong)}"
 
 
 def _spool(config: NodeConfig) -> Spool:
@@ -168,14 +215,24 @@ def _serve(
     patience_s: float | None,
     heartbeat_s: float,
     curve: CurveClientKeys | None,
+    vitals: Vitals | None = None,
 ) -> Summary:
     before = spool.counts()
     journal = _Journal(spool)
+
+    def heartbeat(counts: SpoolCounts) -> Heartbeat:
+        plain = app.heartbeat(counts)
+        if vitals is None:
+            return plain
+        state, sigma_ns = app.clock
+        checks = vitals.checks(counts, spool, publisher, clock=TimeReport(state=state, sigma_ns=sigma_ns))
+        return with_health(plain, checks, counts)
+
     with Publisher(
         endpoint,
         spool=spool,
         hello=app.hello,
-        heartbeat=app.heartbeat,
+        heartbeat=heartbeat,
         monotonic_s=time.monotonic,
         settings=PublisherSettings(heartbeat_s=heartbeat_s),
         curve=curve,

@@ -10,6 +10,7 @@ from pathlib import Path
 from sensor_node.audiofile import AudioInfo, boot_for_file, inspect_audio, read_blocks
 from sensor_node.config import NodeConfig
 from sensor_node.detector import NodeIdentity, NodePipeline
+from sensor_node.framing import AudioBlock
 from sensor_node.profile import NodeProfile, Summary
 from sensor_node.sampleclock import FixedRateClock
 from sensor_node.spool import SpoolCounts
@@ -75,6 +76,8 @@ class FilePlayer:
         self._sigma_ns = 0
         self._boot = self._boot_of(self._sources[0][0]) if self._sources else 0
         self.summary = Summary(node=profile.node)
+        self.listener: Callable[[AudioBlock], None] = lambda _: None
+        """Is given every block of sound too."""
         self.broken: list[AudioError] = []
         """Files that broke off or held what is not sound, and where; what came before that was heard."""
         self.event_time_ns = self.start_time_ns
@@ -97,6 +100,21 @@ class FilePlayer:
             if self.summary.stopped:
                 return
 
+    @property
+    def model_id(self) -> str:
+        """Of the classifier."""
+        return self._classifier.model_id
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Of the first file; 1 when there is none."""
+        return self._sources[0][1].sample_rate_hz if self._sources else 1
+
+    @property
+    def clock(self) -> tuple[ClockState, int]:
+        """How the time of the present file is known, and its sigma in nanoseconds."""
+        return self._state, self._sigma_ns
+
     def hello(self) -> Hello:
         """Return who this node is, now."""
         return Hello(
@@ -104,8 +122,8 @@ class FilePlayer:
             boot=self._boot,
             time_ns=self.event_time_ns,
             software_version=__version__,
-            model_id=self._classifier.model_id,
-            sample_rate_hz=self._sources[0][1].sample_rate_hz if self._sources else 1,
+            model_id=self.model_id,
+            sample_rate_hz=self.sample_rate_hz,
             clock_state=self._state,
         )
 
@@ -149,6 +167,7 @@ class FilePlayer:
                     self.summary.stopped = True
                     break
                 self.event_time_ns = complete_ns
+                self.listener(block)
                 yield self._counted(pipeline.process(block))
         except AudioError as error:
             self.broken.append(AudioError(error.problems[0].message, source=source.path, field=error.problems[0].field))

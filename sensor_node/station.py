@@ -19,13 +19,17 @@ from sensor_node.discipline.host import UtcReading
 from sensor_node.ear import Ear
 from sensor_node.gpsd import Fix, GpsdClient, GpsdMessage, Sky
 from sensor_node.hosttime import HostTime
+from sensor_node.nodehealth import CaptureReport, TimeReport
 from sensor_node.place import Place, PlaceKeeper, PlaceSource, Position
 from sensor_node.placefile import write_place
 from sensor_node.ppsaudio import PulseFinder
 from sensor_node.profile import Summary, profile_from_config
-from sensor_node.spool import SpoolCounts
+from sensor_node.publisher import Publisher
+from sensor_node.spool import Spool, SpoolCounts
+from sensor_node.vitals import Vitals
 from shotline import __released_utc__, __version__
 from shotline.errors import InputError
+from shotline.health import Check
 from shotline.messages import Detection, Heartbeat, Hello
 from shotline.timebase import parse_utc
 
@@ -79,6 +83,7 @@ class Station:
         profile = profile_from_config(config)
         classifier, settings = profile.prepared()
         self._config = config
+        self._channel = section.channel
         self._monotonic_ns = monotonic_ns
         self._utc_ns = utc_ns
         self._model_id = classifier.model_id
@@ -115,6 +120,7 @@ class Station:
         self.fix: Fix | None = None
         self.sky: Sky | None = None
         self.summary = Summary(node=profile.node, device=section.device)
+        self.vitals = Vitals(config, model_id=self._model_id, sample_rate_hz=section.sample_rate_hz)
         self._readings: Background[UtcReading] | None = None
         self._messages: Background[list[GpsdMessage]] | None = None
         self._open = ExitStack()
@@ -149,6 +155,8 @@ class Station:
             self._take(messages)
         self.capture.supervise(self._monotonic_ns())
         sound = self.capture.poll()
+        for block in sound.blocks(self._channel):
+            self.vitals.sound(block)
         detections = self.ear.hear(sound.samples, sound.records)
         self._count(detections)
         return detections, sound.events
@@ -174,8 +182,37 @@ class Station:
             report_delay_s=LAG_S + _HEARD_AFTER_S,
         )
 
+    def checks(self, counts: SpoolCounts, spool: Spool, publisher: Publisher) -> list[Check]:
+        """Return every check of this node, now."""
+        capture, clock = self.capture, self.ear.clock
+        return self.vitals.checks(
+            counts,
+            spool,
+            publisher,
+            clock=TimeReport(
+                state=clock.state,
+                sigma_ns=clock.sigma_ns,
+                rate_offset_ppm=clock.rate_offset_ppm,
+                rate_sigma_ppm=clock.rate_sigma_ppm,
+                tracking=self.host.tracking,
+                tracking_problem=self.host.problem,
+            ),
+            capture=CaptureReport(
+                state=capture.state,
+                counters=capture.ring.counters,
+                device=str(capture.device or ""),
+                problem=capture.problem,
+                reopens=capture.reopens,
+                callback_errors=capture.callback_errors,
+            ),
+            gpsd=None if self.gpsd is None else self.gpsd.state,
+            fix=self.fix,
+            sky=self.sky,
+            place=self.keeper.place(),
+        )
+
     def heartbeat(self, counts: SpoolCounts) -> Heartbeat:
-        """Return how this node is, now."""
+        """Return how this node is, now, without its checks."""
         clock, pipeline = self.ear.clock, self.ear.pipeline
         return Heartbeat(
             node=self._identity.node,

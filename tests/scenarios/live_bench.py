@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,11 @@ class Roof:
     def __init__(self, folder: Path, stack: ExitStack, chronyc: list[str], *, heartbeat_s: float = 0.2) -> None:
         self.folder = folder
         self._stack = stack
+        self._systemd = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        # Abstract: the path of a socket has at most 107 characters.
+        self._notify = f"@shotline-test-{os.getpid()}-{secrets.token_hex(4)}"
+        self._systemd.bind("\0" + self._notify[1:])
+        self._systemd.setblocking(False)
         (folder / "asound.conf").write_text(_ASOUND.format(folder=folder))
         (folder / "server.toml").write_text(
             '[server]\nbind = "tcp://127.0.0.1:0"\ndatabase = "history.db"\n[http]\nenabled = false\n'
@@ -114,6 +121,14 @@ class Roof:
         assert all(isinstance(item, Detection) for item in found)
         return found  # type: ignore[return-value]
 
+    def notified(self) -> list[str]:
+        """Return what the node told systemd since the last time."""
+        told: list[str] = []
+        with suppress(BlockingIOError):
+            while True:
+                told.append(self._systemd.recv(4096).decode())
+        return told
+
     def stop_node(self) -> dict[str, object]:
         """End the node as systemd would; return what it says of itself."""
         self.node.send_signal(signal.SIGTERM)
@@ -124,7 +139,13 @@ class Roof:
 
     def _start(self, *arguments: str) -> subprocess.Popen[str]:
         errors = self._stack.enter_context((self.folder / "stderr.txt").open("a"))
-        environment = {**os.environ, "ALSA_CONFIG_PATH": str(self.folder / "asound.conf"), "HOME": str(self.folder)}
+        environment = {
+            **os.environ,
+            "NOTIFY_SOCKET": self._notify,
+            "WATCHDOG_USEC": "4000000",
+            "ALSA_CONFIG_PATH": str(self.folder / "asound.conf"),
+            "HOME": str(self.folder),
+        }
         process = self._stack.enter_context(
             subprocess.Popen(
                 [*_SHOTLINE, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment

@@ -39,6 +39,10 @@ def test_without_chronyd_it_hears_and_says_that_it_does_not_know_the_time(tmp_pa
     _wait(lambda: roof.clock_state() == "untimed", "the node says that it does not know the time")
     _fire_until(air, lambda: roof.detections(), "a shot is stored")
     assert {item.clock_state for item in roof.detections()} == {ClockState.UNTIMED}
+    told = roof.notified()
+    assert told[0] == "READY=1\nSTATUS=roof-1 listens"
+    assert "WATCHDOG=1" in told
+    assert any(line.startswith("STATUS=roof-1: ") and "time: " in line for line in told)
     said = roof.stop_node()
     assert (said["device"], said["clock_state"], said["unacked"]) == ("rooftop", "untimed", 0)
 

@@ -18,11 +18,15 @@ from sensor_node.gpsd import Fix
 from sensor_node.hosttime import HostTime
 from sensor_node.place import Position
 from sensor_node.placefile import place_path, read_place, write_place
+from sensor_node.publisher import Publisher
 from sensor_node.sampleclock import UNTIMED_SIGMA_NS
-from sensor_node.spool import SpoolCounts
+from sensor_node.spool import MemorySpool, SpoolCounts
 from sensor_node.station import Station
+from sensor_node.vitals import with_health
 from shotline.domain import ClockState
 from shotline.errors import EdgeError, InputError
+from shotline.health import CheckStatus
+from shotline.messages import decode, encode
 from shotline.timebase import parse_utc
 from shotline.units import NS_PER_S
 
@@ -253,6 +257,26 @@ class TestStation:
         assert 200 * 960 + 390 < shot.onset_sample < 200 * 960 + 410
         summary = station.summary
         assert (summary.device, summary.detections, summary.samples) == ("Roof Mic", 1, 400 * 960)
+
+    def test_its_checks_go_into_the_heartbeat(self, roof: tuple[Station, Card, Clocks]) -> None:
+        station, _, _ = roof
+        station.step()
+        spool = MemorySpool()
+        with Publisher(
+            "tcp://127.0.0.1:9",
+            spool=spool,
+            hello=station.hello,
+            heartbeat=station.heartbeat,
+            monotonic_s=time.monotonic,
+        ) as publisher:
+            checks = station.checks(spool.counts(), spool, publisher)
+        said = {check.name: check for check in checks}
+        assert {"capture", "microphone", "rate", "overruns", "time", "server", "spool", "model"} <= set(said)
+        assert said["capture"].status is CheckStatus.FAIL
+        assert "'Roof Mic' expected" in said["capture"].message
+        beat = with_health(station.heartbeat(spool.counts()), checks, spool.counts())
+        assert {item.name: item.status for item in beat.health} == {check.name: check.status.value for check in checks}
+        assert decode(encode(beat)) == beat
 
     def test_a_configuration_of_files_is_none_for_it(self, config: NodeConfig) -> None:
         with pytest.raises(InputError, match="no \\[capture\\]"):
