@@ -75,6 +75,7 @@ bench: setup ## every benchmark, in full, into benchmarks/results; needs ../shar
 	$(RUN) python benchmarks/clock_scenarios.py --seeds 6
 	$(RUN) python benchmarks/clock_location.py
 	$(RUN) python benchmarks/spool_writes.py
+	$(RUN) python benchmarks/receiver_swarm.py
 	$(RUN) pip install --quiet --editable '.[bench]'
 	$(RUN) python benchmarks/simulator_sources.py
 	$(RUN) python benchmarks/simulator_checks.py

@@ -176,6 +176,16 @@ _DETECTIONS = sa.Table(
     sa.Column("raw", sa.LargeBinary, nullable=False),
     sqlite_with_rowid=False,
 )
+_IDENTITIES_PER_QUERY = 100
+_KNOWN = sa.select(_DETECTIONS.c.node, _DETECTIONS.c.boot, _DETECTIONS.c.sequence, _DETECTIONS.c.raw).where(
+    sa.or_(
+        *(
+            sa.and_(*(_DETECTIONS.c[part] == sa.bindparam(f"{part}{index}") for part in DetectionId._fields))
+            for index in range(_IDENTITIES_PER_QUERY)
+        )
+    )
+)
+"""Which of so many detections are there. Spelled out, because SQLite reads the whole table for a list of triples."""
 _DISPOSITIONS = sa.Table(
     "dispositions",
     _METADATA,
@@ -331,19 +341,29 @@ class History:
                 step.commit()
                 return [True] * len(rows)
             step.rollback()
-            return [db.execute(self._new_detection, row).rowcount == 1 for row in rows]
+            # After a loss of the connection whole spools come again: one question for all of them, not one for each.
+            known = set(self._known(db, [item.detection.uid for item in items]))
+            new: list[bool] = []
+            for item in items:
+                new.append(item.detection.uid not in known)
+                known.add(item.detection.uid)
+            if any(new):
+                db.execute(self._new_detection, [row for row, is_new in zip(rows, new, strict=True) if is_new])
+            return new
 
     def raw_of(self, uids: Sequence[DetectionId]) -> dict[DetectionId, bytes]:
         """Return the stored bytes of those of the given detections that are there."""
-        found: dict[DetectionId, bytes] = {}
-        key = sa.tuple_(_DETECTIONS.c.node, _DETECTIONS.c.boot, _DETECTIONS.c.sequence)
         with self._read() as db:
-            for start in range(0, len(uids), _PAGE_ROWS):
-                page = [tuple(uid) for uid in uids[start : start + _PAGE_ROWS]]
-                query = sa.select(
-                    _DETECTIONS.c.node, _DETECTIONS.c.boot, _DETECTIONS.c.sequence, _DETECTIONS.c.raw
-                ).where(key.in_(page))
-                found.update((DetectionId(row[0], row[1], row[2]), row[3]) for row in db.execute(query))
+            return self._known(db, uids)
+
+    @staticmethod
+    def _known(db: sa.Connection, uids: Sequence[DetectionId]) -> dict[DetectionId, bytes]:
+        found: dict[DetectionId, bytes] = {}
+        for start in range(0, len(uids), _IDENTITIES_PER_QUERY):
+            page = uids[start : start + _IDENTITIES_PER_QUERY]
+            page = [*page, *[page[-1]] * (_IDENTITIES_PER_QUERY - len(page))]
+            asked = {f"{part}{index}": value for index, uid in enumerate(page) for part, value in uid._asdict().items()}
+            found.update((DetectionId(row[0], row[1], row[2]), row[3]) for row in db.execute(_KNOWN, asked))
         return found
 
     def detections(self, since_ns: int, until_ns: int | None = None) -> Iterator[Detection]:
@@ -502,8 +522,11 @@ class History:
         changed = {
             column.name: insert.excluded[column.name] for column in _NODE_STATUS.columns if column.name != "node"
         }
+        # Not `asdict`, which copies deeply: thousands of nodes are written every two seconds.
+        names = [column.name for column in _NODE_STATUS.columns]
         rows = [
-            asdict(status) | {"clock_state": None if status.clock_state is None else status.clock_state.value}
+            {name: getattr(status, name) for name in names}
+            | {"clock_state": None if status.clock_state is None else status.clock_state.value}
             for status in statuses
         ]
         with self._write() as db:

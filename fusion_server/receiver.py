@@ -44,6 +44,9 @@ __all__ = ["CurveGuard", "Intake", "IntakeCounters", "Receiver", "Store", "Taken
 _MOST_SEQUENCES_PER_ACK = 4096
 _MOST_DETAIL_CHARACTERS = 512
 _MOST_NODES = 100_000
+_MOST_AT_THE_DOOR = 4096
+_MOST_TOLD_AT_ONCE = 64
+"""Heartbeats after one commit: thousands at once would hold up the acknowledgements behind them."""
 _TOLD_AGAIN_NS = NS_PER_S
 """Who is turned away unread hears of it no more often than this."""
 
@@ -149,6 +152,7 @@ class Intake:
         self.report_delay_s = 0.0
         """How long after a sound its detection is sent, at the most, by the nodes that are there."""
         self._next_round_ns = 0
+        self._to_tell: list[bytes] = []
         self._keys = keys
         self._buckets = None if limit is None else TokenBuckets(limit)
         self._event_ns = event_ns
@@ -268,6 +272,10 @@ class Intake:
         if now_ns >= self._next_round_ns or now_ns + self._heartbeat_ns < self._next_round_ns:
             self._next_round_ns = now_ns + self._heartbeat_ns
             self._make_round(now_ns)
+        told, self._to_tell = self._to_tell[:_MOST_TOLD_AT_ONCE], self._to_tell[_MOST_TOLD_AT_ONCE:]
+        if told:
+            data = self._heartbeat(now_ns)
+            self._replies.extend((peer, data) for peer in told)
         replies, self._replies = self._replies, []
         return Taken(fresh, tuple(replies))
 
@@ -325,9 +333,8 @@ class Intake:
         }
         self.report_delay_s = max(self._delays_s.values(), default=0.0)
         self._told_ns = {peer: told for peer, told in self._told_ns.items() if 0 <= now_ns - told < _TOLD_AGAIN_NS}
-        if self._peers:
-            data = self._heartbeat(now_ns)
-            self._replies.extend((peer, data) for peer in self._peers)
+        # Who is left from the round before goes first.
+        self._to_tell = list(dict.fromkeys([*filter(self._peers.__contains__, self._to_tell), *self._peers]))
 
     def _heartbeat(self, now_ns: int) -> bytes:
         return encode(Heartbeat(node="server", boot=self._boot, time_ns=now_ns, clock_state=ClockState.NTP))
@@ -529,6 +536,8 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], curve: CurveGuard | None) -
     socket = context.socket(zmq.ROUTER)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.LINGER, 0)
+    # After a restart every node comes at once; the system cuts this to what it allows (net.core.somaxconn).
+    socket.setsockopt(zmq.BACKLOG, _MOST_AT_THE_DOOR)
     socket.setsockopt(zmq.RCVHWM, 1_000)
     socket.setsockopt(zmq.SNDHWM, 1_000)
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)

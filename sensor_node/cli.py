@@ -177,6 +177,103 @@ def devices(*, as_json: _Json = False) -> None:
     raise typer.Exit(0 if found else 1)
 
 
+@app.command()
+def swarm(
+    nodes: Annotated[int, typer.Argument(min=1, max=10_000, help="How many nodes.")],
+    keys: Annotated[Path, typer.Option(help="Folder of the swarm's keys; what is missing in it is made.")],
+    server: Annotated[str, typer.Option(help="Endpoint of the server.")] = "tcp://127.0.0.1:5570",
+    server_key: Annotated[
+        str | None, typer.Option(help="The server's .key file, or its public key; else server.key in the folder.")
+    ] = None,
+    write_config: Annotated[
+        Path | None, typer.Option(help="Write the configuration and the allow-list of a server for it, and end.")
+    ] = None,
+    write_allow_list: Annotated[
+        Path | None, typer.Option(help="Write the allow-list to this file, and end; else with the configuration.")
+    ] = None,
+    spacing_m: Annotated[
+        float, typer.Option(min=1.0, help="Between the nodes, which stand in a grid, metres.")
+    ] = 250.0,
+    detections_per_hour: Annotated[
+        float, typer.Option(min=0.0, help="Bangs of each node in the mean, which no other node hears.")
+    ] = 100.0,
+    shots_per_minute: Annotated[
+        float, typer.Option(min=0.0, help="Shots in the whole swarm in the mean, heard within 700 m.")
+    ] = 0.0,
+    burst: Annotated[int, typer.Option(min=1, help="Shots at the same instant, each somewhere else.")] = 1,
+    in_flight: Annotated[
+        int, typer.Option(min=0, help="Send as fast as the server acknowledges: so many on their way at all times.")
+    ] = 0,
+    seconds: Annotated[float, typer.Option(min=0.0, help="How long, from when all are connected.")] = 60.0,
+    patience_s: Annotated[
+        float, typer.Option(min=0.1, help="Give up when no node comes in, or nothing is acknowledged, for so long.")
+    ] = 30.0,
+    seed: Annotated[int, typer.Option(min=0, help="What is heard follows from it.")] = 1,
+    own_server: Annotated[
+        bool, typer.Option("--i-own-this-server", help="Load a server that is not on this machine.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Load a server with many simulated nodes. Exit 1 when something they heard was not acknowledged."""
+    import time
+
+    from sensor_node.app import stop_on_signals
+    from sensor_node.swarm import Swarm, SwarmStatus, require_own_server, run_swarm
+    from sensor_node.swarmfiles import (
+        load_or_make_pair,
+        member_name,
+        read_server_key,
+        write_server_config,
+        write_swarm_allow_list,
+    )
+    from sensor_node.swarmplan import SwarmLoad, SwarmPlan, grid_m
+
+    names = [member_name(member) for member in range(nodes)]
+    pairs = [(name, load_or_make_pair(name, keys)) for name in names]
+    sites_m = grid_m(nodes, spacing_m)
+    if write_config is not None or write_allow_list is not None:
+        allow_list = write_allow_list or keys / "nodes.keys.toml"
+        write_swarm_allow_list(allow_list, pairs, now_ns=time.time_ns())
+        if write_config is not None:
+            load_or_make_pair("server", keys)
+            secret_file = keys / "server.key_secret"
+            write_server_config(
+                write_config, bind=server, secret_file=secret_file, allow_list=allow_list, sites_m=sites_m
+            )
+        typer.echo(f"written: {' and '.join(str(file) for file in (write_config, allow_list) if file is not None)}")
+        return
+    require_own_server(server, is_own=own_server)
+
+    def tell(time_s: float, status: SwarmStatus) -> None:
+        typer.echo(f"{time_s:.0f} s: {status.sentence()}", err=True)
+
+    with (
+        stop_on_signals() as stopping,
+        Swarm(
+            server, pairs, read_server_key(server_key, keys), monotonic_s=time.monotonic, now_ns=time.time_ns
+        ) as running,
+    ):
+        report = run_swarm(
+            running,
+            SwarmPlan(sites_m, SwarmLoad(detections_per_hour, shots_per_minute, burst), seconds=seconds, seed=seed),
+            seconds=seconds,
+            in_flight=in_flight,
+            patience_s=patience_s,
+            progress_s=5.0,
+            monotonic_s=time.monotonic,
+            now_ns=time.time_ns,
+            stopping=stopping,
+            tell=tell,
+        )
+    if as_json:
+        typer.echo(json.dumps(report.as_json()))
+    else:
+        typer.echo(report.sentence())
+    if report.problem:
+        typer.echo(report.problem, err=True)
+        raise typer.Exit(1)
+
+
 def _report(summary: Summary, *, as_json: bool) -> None:
     from dataclasses import asdict
 

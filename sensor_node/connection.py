@@ -8,6 +8,7 @@ successor.
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from shotline.errors import TransportError
 from shotline.keyfiles import KeyPair
 from shotline.messages import MAX_FRAME_BYTES
 
-__all__ = ["Connection", "CurveClientKeys"]
+__all__ = ["Connection", "CurveClientKeys", "spread_waits_s"]
 
 _numbers = itertools.count()
 _EVENTS = (
@@ -50,6 +51,17 @@ class CurveClientKeys:
     server_next_public: str | None = None
 
 
+def spread_waits_s(first_s: float, most_s: float, public: str) -> tuple[float, float]:
+    """Return how long the node with this key waits between attempts: at first, and at most.
+
+    Nodes that lose their server at the same instant would come back in step, for ever: each waits one to two times the
+    first, and from half of the longest to all of it. Which share it is follows from its key.
+    """
+    share = zlib.crc32(public.encode("ascii")) / 2**32
+    first_s *= 1.0 + share
+    return first_s, max(first_s, most_s * (0.5 + 0.5 * share))
+
+
 class Connection:
     """A socket that is made anew when the server refuses it.
 
@@ -63,7 +75,7 @@ class Connection:
         None makes one of its own, closed by `close`.
     monotonic_s : callable () -> float
     reconnect_s, reconnect_most_s : float
-        Between attempts, growing from the first to the second.
+        Between attempts, growing from the first to the second; with keys see `spread_waits_s`.
     most_queued : int
         Messages that wait in the socket, each way.
 
@@ -89,14 +101,20 @@ class Connection:
         """Why the server is not reached, in plain words; "" while it is."""
         self.reopen_s: float | None = None
         """Monotonic instant at which the socket is made anew; None when it need not be."""
+        self.opened = 0
+        """How often a socket was made."""
         self._endpoint = endpoint
         self._curve = curve
         self._server_keys = [] if curve is None else [curve.server_public]
         if curve is not None and curve.server_next_public is not None:
             self._server_keys.append(curve.server_next_public)
         self._monotonic_s = monotonic_s
-        self._first_wait_s, self._most_wait_s = reconnect_s, reconnect_most_s
-        self._wait_s = reconnect_s
+        self._first_wait_s, self._most_wait_s = (
+            (reconnect_s, reconnect_most_s)
+            if curve is None
+            else spread_waits_s(reconnect_s, reconnect_most_s, curve.own.public)
+        )
+        self._wait_s = self._first_wait_s
         self._refused = False
         self._most_queued = most_queued
         self._own_context = context is None
@@ -114,9 +132,18 @@ class Connection:
         """The server's key that is tried, or that it has while the connection is up; None for plain."""
         return self._server_keys[0] if self._server_keys else None
 
-    def wait(self, timeout_ms: int) -> None:
-        """Wait for a message or a change, at most so long."""
-        self._poller.poll(timeout_ms)
+    @property
+    def filenos(self) -> tuple[int, int]:
+        """File descriptors for an outside poller: one of them is readable when there may be something to see to.
+
+        Others, be it with the same numbers, when `opened` has changed. They say nothing of what came while the sockets
+        were in use: ask `wait` (0) before relying on them again.
+        """
+        return self._socket.fileno(), self._monitor.fileno()
+
+    def wait(self, timeout_ms: int) -> bool:
+        """Wait for a message or a change, at most so long; return whether there is one."""
+        return bool(self._poller.poll(timeout_ms))
 
     def watch(self) -> list[bool]:
         """Take note of what happened, and open the socket anew when that is due.
@@ -214,6 +241,7 @@ class Connection:
         self._wait_s = min(2 * self._wait_s, self._most_wait_s)
 
     def _open(self) -> None:
+        self.opened += 1
         socket = self._context.socket(zmq.DEALER)
         self._socket = socket
         socket.setsockopt(zmq.IMMEDIATE, 1)

@@ -63,7 +63,7 @@ class PublisherSettings:
     window: int = 256
     pause_s: float = 1.0
     reconnect_s: float = 0.1
-    reconnect_most_s: float = 30.0
+    reconnect_most_s: float = 15.0
 
 
 @dataclass(slots=True)
@@ -200,13 +200,36 @@ class Publisher:
 
     def poll(self, timeout_ms: int = 0) -> int:
         """Wait up to ``timeout_ms`` for the server, take what it says, send what is due; return messages taken."""
-        due_ms = (self._next_due_s() - self._monotonic_s()) * 1000
+        due_ms = (self.next_due_s() - self._monotonic_s()) * 1000
         wait_ms = max(0, math.ceil(min(timeout_ms, due_ms)))
         self._link.wait(wait_ms)
         self._watch_connection()
         taken = self._receive()
         self._send_what_is_due()
         return taken
+
+    @property
+    def filenos(self) -> tuple[int, int]:
+        """File descriptors for who drives many publishers with one poller; see `Connection.filenos`."""
+        return self._link.filenos
+
+    @property
+    def opened(self) -> int:
+        """How often its socket was made."""
+        return self._link.opened
+
+    def has_input(self) -> bool:
+        """Return whether there is something for `poll` to take now."""
+        return self._link.wait(0)
+
+    def next_due_s(self) -> float:
+        """Return the monotonic instant at which `poll` has something to do even if the server says nothing."""
+        if not self.connected:
+            return math.inf if self._link.reopen_s is None else self._link.reopen_s
+        due_s = self._retry_s if self._hello_due else self._heartbeat_due_s
+        if self._backlog_room():
+            due_s = min(due_s, max(self._retry_s, self._paused_until_s))
+        return min(due_s, max(self._resend_due_s, self._paused_until_s)) if self._in_flight else due_s
 
     def drain(self, deadline_s: float) -> bool:
         """Poll until all is acknowledged or ``monotonic_s()`` reaches the deadline; return whether all is."""
@@ -280,14 +303,6 @@ class Publisher:
         self._in_flight.pop((reject.boot, reject.sequence), None)
         self._fresh.pop((reject.boot, reject.sequence), None)
         self._spool.reject(reject.boot, reject.sequence, self.last_reject)
-
-    def _next_due_s(self) -> float:
-        if not self.connected:
-            return math.inf if self._link.reopen_s is None else self._link.reopen_s
-        due_s = self._retry_s if self._hello_due else self._heartbeat_due_s
-        if self._backlog_room():
-            due_s = min(due_s, max(self._retry_s, self._paused_until_s))
-        return min(due_s, max(self._resend_due_s, self._paused_until_s)) if self._in_flight else due_s
 
     def _backlog_room(self) -> int:
         """Return how many waiting detections to send now: 0 until a good part of the window is free."""

@@ -1,4 +1,4 @@
-"""Key files: a CURVE pair in the file that `shotline keys new` made. A secret stays out of every text that is shown."""
+"""Key files: a CURVE pair in the files that `shotline keys new` makes. A secret is in no text that is shown."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ _Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?
 _VALUES = {character: value for value, character in enumerate(_Z85)}
 PUBLIC_KEY_PATTERN = r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$"
 """What a public key looks like: z85 text (ZeroMQ RFC 32) of 32 bytes."""
+_IS_THERE = "is there already and is not overwritten; move it away first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def new_key_pair(name: str, folder: Path) -> str:
     public_file, secret_file = key_files(name, folder)
     for path in (public_file, secret_file):
         if path.exists():
-            raise InputError("is there already and is not overwritten; move it away first", source=path)
+            raise InputError(_IS_THERE, source=path)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -88,7 +89,7 @@ def write_new(path: Path, text: str, *, mode: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
-        raise InputError("is there already and is not overwritten; move it away first", source=path) from error
+        raise InputError(_IS_THERE, source=path) from error
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; check the folder and its permissions") from error
     with os.fdopen(descriptor, "w", encoding="ascii") as file:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from server_samples import EPOCH_NS, SECOND_NS, detection, incident, stored
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
 
 import fusion_server.history as history_module
 from fusion_server.history import (
@@ -35,6 +38,28 @@ def test_detections_are_stored_once(history: History) -> None:
     assert history.store([stored(detection(1)), stored(detection(2)), stored(detection(2))]) == [False, True, False]
     assert list(history.detections(0)) == [detection(0), detection(1), detection(2)]
     assert history.counts().detections == 3
+
+
+def test_a_batch_of_old_and_new_is_told_apart_as_one_by_one(history: History) -> None:
+    one_by_one = History.open("sqlite://")
+    rng = random.Random(1)
+    with one_by_one:
+        for _ in range(6):
+            batch = [
+                stored(detection(rng.randrange(400), node=rng.choice("ab"), boot=rng.randrange(2))) for _ in range(250)
+            ]
+            assert history.store(batch) == [one_by_one.store([item])[0] for item in batch]
+        assert list(history.stored(0)) == list(one_by_one.stored(0))
+
+
+def test_identities_are_looked_up_and_not_searched_for() -> None:
+    """A list of triples makes SQLite read every detection that was ever stored, at each one that comes twice."""
+    compiled = history_module._KNOWN.compile(dialect=sqlite.dialect())
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute(str(CreateTable(history_module._DETECTIONS).compile(dialect=sqlite.dialect())))
+        plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {compiled}", [0] * len(compiled.params))]
+    assert any("PRIMARY KEY (node=? AND boot=? AND sequence=?)" in step for step in plan)
+    assert not any(step.startswith("SCAN") for step in plan)
 
 
 def test_what_was_stored_first_stays(history: History) -> None:

@@ -218,6 +218,25 @@ def test_hello_is_answered_at_once_and_live_peers_get_heartbeats(intake: Intake)
     assert intake.peers == 0
 
 
+def test_many_peers_get_their_heartbeats_a_part_at_a_time_and_each_once_a_round(intake: Intake) -> None:
+    def told(now_ns: int) -> list[bytes]:
+        answers = said(intake.commit(now_ns=now_ns).replies)
+        assert all(isinstance(message, Heartbeat) and message.time_ns == now_ns for _, message in answers)
+        return [peer for peer, _ in answers]
+
+    peers = [b"%d" % number for number in range(150)]
+    for peer in peers:
+        intake.take(peer, [encode(heartbeat())], now_ns=NOW_NS)
+    round_ns = NOW_NS + 2 * SECOND_NS
+    parts = [told(round_ns + step) for step in range(5)]
+    assert [len(part) for part in parts] == [64, 64, 22, 0, 0]
+    assert [peer for part in parts for peer in part] == peers
+    # A server too busy for a whole round goes on with those that it left out, who are not told twice.
+    assert told(NOW_NS + 4 * SECOND_NS) == peers[:64]
+    assert told(NOW_NS + 6 * SECOND_NS) == peers[64:128]
+    assert told(NOW_NS + 6 * SECOND_NS + 1) == [*peers[128:], *peers[:42]]
+
+
 def test_a_clock_set_back_does_not_stop_heartbeats(intake: Intake) -> None:
     before_ns = NOW_NS - 3600 * SECOND_NS
     intake.take(b"1", [encode(heartbeat())], now_ns=before_ns)

@@ -14,7 +14,7 @@ from zmq.utils.monitor import recv_monitor_message
 from fusion_server.admission import RateLimit
 from fusion_server.history import History
 from fusion_server.receiver import CurveGuard, Intake, Receiver
-from sensor_node.connection import CurveClientKeys
+from sensor_node.connection import CurveClientKeys, spread_waits_s
 from sensor_node.publisher import Publisher, PublisherSettings
 from sensor_node.spool import MemorySpool
 from shotline.allowlist import WatchedAllowList, edit_allow_list
@@ -431,3 +431,17 @@ def test_no_secret_in_what_can_be_printed(bench: Bench) -> None:
     shown += bench.list.read_text()
     for secret in (key.secret, bench.server.secret):
         assert secret not in shown
+
+
+def test_nodes_come_back_apart_and_each_always_alike() -> None:
+    keys = [pair().public for _ in range(200)]
+    waits = [spread_waits_s(0.1, 15.0, key) for key in keys]
+    assert waits == [spread_waits_s(0.1, 15.0, key) for key in keys]
+    firsts, mosts = zip(*waits, strict=True)
+    # Of 200 uniform ones the outermost tenths are empty once in 10^9 times.
+    assert 0.1 <= min(firsts) < 0.11
+    assert 0.19 < max(firsts) <= 0.2
+    assert 7.5 <= min(mosts) < 8.25
+    assert 14.25 < max(mosts) <= 15.0
+    # A longest wait that is shorter than the first is the first.
+    assert all(most_s >= first_s for first_s, most_s in (spread_waits_s(0.02, 0.02, key) for key in keys))
