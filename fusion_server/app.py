@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 import msgspec
 
 from fusion_server.admission import RateLimit
+from fusion_server.clips import ClipCollector
 from fusion_server.config import ConsoleSinkSection, JsonlSinkSection, ServerConfig, WebhookSinkSection
 from fusion_server.dispatch import ConsoleSink, Dispatcher, JsonlSink, SigningSecret, Sink, WebhookSink
 from fusion_server.engine import Disposition, FusionEngine
+from fusion_server.flac import decode_flac
 from fusion_server.health import (
     check_disk,
     check_event_clock,
@@ -44,10 +46,10 @@ from fusion_server.http_server import HttpServer
 from fusion_server.receiver import CurveGuard, Intake, Receiver
 from shotline.allowlist import WatchedAllowList
 from shotline.domain import DetectionId, Incident, IncidentState
-from shotline.errors import StorageError, TransportError
+from shotline.errors import MessageError, StorageError, TransportError
 from shotline.health import Check, HealthReport
 from shotline.keyfiles import load_key_pair
-from shotline.messages import Detection
+from shotline.messages import Detection, decode
 from shotline.records import IncidentRecord, incident_record
 from shotline.units import NS_PER_S
 
@@ -153,6 +155,7 @@ class ServerApp:
     _receiver: Receiver | None = None
     _allow_list: WatchedAllowList | None = None
     _list_reads = 1
+    _clips: ClipCollector | None = None
     _dispatcher: Dispatcher | None = None
     _http: HttpServer | None = None
     _live: LiveFeed | None = None
@@ -260,6 +263,8 @@ class ServerApp:
         config = self._config
         self._detections_before = self._history.counts().detections
         curve, self._allow_list = load_keys(config)
+        if (settings := config.to_clips()) is not None:
+            self._clips = ClipCollector(settings, decode=decode_flac, announced=self._announced_digest)
         self._intake = Intake(
             self._history,
             boot=secrets.randbits(63),
@@ -267,6 +272,7 @@ class ServerApp:
             limit=RateLimit(config.server.rate_per_s, config.server.burst),
             event_ns=self._clock.event_ns,
             future_limit_s=config.server.future_limit_s,
+            clips=self._clips,
         )
         self._receiver = Receiver(config.server.bind, self._intake, curve=curve)
         sinks = [self._sink(section) for section in config.sinks]
@@ -383,6 +389,9 @@ class ServerApp:
             if record is None:
                 continue
             self._remember(record)
+            if self._clips is not None:
+                now_ns = self._now_ns()
+                self._clips.want(record, event_ns=self._clock.event_ns(now_ns), now_ns=now_ns)
             try:
                 if not self._history.append_incident(record):
                     continue
@@ -390,6 +399,15 @@ class ServerApp:
                 self._log("incident_not_kept", incident=record.id, revision=record.revision, problem=str(error))
                 self._unsaved = [*self._unsaved, record][-_MOST_UNSAVED:]
             self._publish(record)
+
+    def _announced_digest(self, uid: DetectionId) -> bytes | None:
+        """Return the digest of the clip that a kept detection announced; None when it announced nothing."""
+        try:
+            kept = self._history.raw_of([uid]).get(uid)
+            message = None if kept is None else decode(kept)
+        except (StorageError, MessageError):
+            return None
+        return message.clip_sha256 if isinstance(message, Detection) else None
 
     def _renumbered(self, record: IncidentRecord) -> IncidentRecord | None:
         """Return the record as the next revision of what is known under its id; None when it says nothing new.

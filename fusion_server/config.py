@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from fusion_server.associate import AssociateSettings
+from fusion_server.clips import ClipSettings
 from fusion_server.engine import FusionSettings
 from fusion_server.locate import Height, LocateSettings
 from fusion_server.registry import Registry
@@ -19,6 +20,7 @@ from shotline.geodesy import LocalFrame
 from shotline.timebase import EventClock, parse_utc
 
 __all__ = [
+    "ClipsSection",
     "ConsoleSinkSection",
     "FrameSection",
     "FusionSection",
@@ -334,6 +336,16 @@ class FusionSection(ConfigModel):
     )
 
 
+class ClipsSection(ConfigModel):
+    """The short clips of sound that nodes are asked for, around the detections of located incidents."""
+
+    ask: bool = Field(default=True, title="ask", description="false = no node is asked, and no sound is taken")
+    most_per_node: int = Field(
+        default=4, title="clips", description="clips of one node for one incident at most", ge=1, le=4
+    )
+    in_replay: bool = Field(default=False, title="replays", description="ask in a replay too")
+
+
 _Sink = Annotated[ConsoleSinkSection | JsonlSinkSection | WebhookSinkSection, Field(discriminator="kind")]
 _Clock = Annotated[SystemClockSection | ReplayClockSection, Field(discriminator="kind")]
 
@@ -349,6 +361,7 @@ class ServerConfig(ConfigModel):
         default=(), title="nodes", description="surveyed nodes"
     )
     fusion: FusionSection = Field(default_factory=FusionSection, title="fusion", description="finding and locating")
+    clips: ClipsSection = Field(default_factory=ClipsSection, title="clips", description="sound asked of nodes")
     sinks: Annotated[tuple[_Sink, ...], Field(strict=False)] = Field(
         default=(ConsoleSinkSection(kind="console"),),
         title="sinks",
@@ -407,6 +420,12 @@ class ServerConfig(ConfigModel):
                 height_m=section.height_m,
             ),
         )
+
+    def to_clips(self) -> ClipSettings | None:
+        """Return how much sound to ask for; None: none."""
+        if not self.clips.ask or (self.scene and not self.clips.in_replay):
+            return None
+        return ClipSettings(most_per_node=self.clips.most_per_node)
 
     def to_event_clock(self) -> EventClock:
         """Return event time from wall time."""

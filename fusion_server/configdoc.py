@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fusion_server.config import (
+    ClipsSection,
     ConsoleSinkSection,
     FrameSection,
     FusionSection,
@@ -38,6 +39,7 @@ _TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[weather]", WeatherSection),
     ("[[nodes]]", NodeSection),
     ("[fusion]", FusionSection),
+    ("[clips]", ClipsSection),
     ('[[sinks]] kind = "console"', ConsoleSinkSection),
     ('[[sinks]] kind = "jsonl"', JsonlSinkSection),
     ('[[sinks]] kind = "webhook"', WebhookSinkSection),

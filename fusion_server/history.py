@@ -1,4 +1,4 @@
-"""The record that is kept: every detection, every revision of every incident, every receipt, every reject.
+"""The record that is kept: every detection, every revision of every incident, every receipt, every reject, every clip.
 
 Append-only: nothing here is overwritten, save what is state and not history (the last word of each node, and how often
 the same reject was counted). SQLite in one file by default, PostgreSQL by URL. Any thread may call any method.
@@ -22,6 +22,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from fusion_server.clips import ClipOutcome, CollectedClip, RefusedClip
 from shotline.domain import ClockState, DetectionId
 from shotline.errors import MessageError, StorageError
 from shotline.messages import Detection, decode
@@ -233,6 +234,32 @@ _RECEIPTS = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Column("time_ns", sa.BigInteger, nullable=False),
     sa.Index("receipts_by_incident", "incident_id", "revision", "sink"),
+)
+_CLIPS = sa.Table(
+    "clips",
+    _METADATA,
+    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("boot", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("incident_id", sa.String(64), nullable=False, index=True),
+    sa.Column("received_ns", sa.BigInteger, nullable=False),
+    sa.Column("start_time_ns", sa.BigInteger, nullable=False),
+    sa.Column("sample_rate_hz", sa.Integer, nullable=False),
+    sa.Column("sha256", sa.LargeBinary, nullable=False),
+    sa.Column("digest_ok", sa.Boolean),
+    sa.Column("flac", sa.LargeBinary, nullable=False),
+)
+_CLIP_REFUSALS = sa.Table(
+    "clip_refusals",
+    _METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("node", sa.String(64), nullable=False),
+    sa.Column("boot", sa.BigInteger, nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("incident_id", sa.String(64), nullable=False, index=True),
+    sa.Column("received_ns", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.String(64), nullable=False),
+    sa.Column("detail", sa.Text, nullable=False),
 )
 _NODE_STATUS = sa.Table(
     "node_status",
@@ -507,6 +534,63 @@ class History:
         if since_ns is not None:
             query = query.where(table.as_of_ns >= since_ns)
         return self._records(query)
+
+    # --- clips --------------------------------------------------------------------------------------------------
+
+    def append_clips(self, outcomes: Sequence[ClipOutcome]) -> None:
+        """Append what came of requests for clips, in one transaction; a clip that is there already stays as it is."""
+        with self._write() as db:
+            for outcome in outcomes:
+                row = {name: getattr(outcome, name) for name in type(outcome).__dataclass_fields__ if name != "uid"}
+                row |= outcome.uid._asdict()
+                if isinstance(outcome, CollectedClip):
+                    db.execute(self._insert(_CLIPS).on_conflict_do_nothing(), row)
+                else:
+                    db.execute(sa.insert(_CLIP_REFUSALS), row)
+
+    def clips(self, incident_id: str) -> list[CollectedClip]:
+        """Return the clips of an incident, by start."""
+        table = _CLIPS.c
+        order = (table.start_time_ns, table.node, table.boot, table.sequence)
+        return self._clips(sa.select(_CLIPS).where(table.incident_id == incident_id).order_by(*order))
+
+    def clip(self, uid: DetectionId) -> CollectedClip | None:
+        """Return the clip of a detection; None when there is none."""
+        table = _CLIPS.c
+        query = sa.select(_CLIPS).where(table.node == uid.node, table.boot == uid.boot, table.sequence == uid.sequence)
+        return next(iter(self._clips(query)), None)
+
+    def clip_refusals(self, incident_id: str) -> list[RefusedClip]:
+        """Return the clips of an incident that were asked for and did not come, in the order it was known."""
+        table = _CLIP_REFUSALS.c
+        query = sa.select(_CLIP_REFUSALS).where(table.incident_id == incident_id).order_by(table.id)
+        with self._read() as db:
+            return [
+                RefusedClip(
+                    uid=DetectionId(row.node, row.boot, row.sequence),
+                    incident_id=row.incident_id,
+                    received_ns=row.received_ns,
+                    reason=row.reason,
+                    detail=row.detail,
+                )
+                for row in db.execute(query)
+            ]
+
+    def _clips(self, query: sa.Select[Any]) -> list[CollectedClip]:
+        with self._read() as db:
+            return [
+                CollectedClip(
+                    uid=DetectionId(row.node, row.boot, row.sequence),
+                    incident_id=row.incident_id,
+                    received_ns=row.received_ns,
+                    start_time_ns=row.start_time_ns,
+                    sample_rate_hz=row.sample_rate_hz,
+                    sha256=row.sha256,
+                    digest_ok=row.digest_ok,
+                    flac=row.flac,
+                )
+                for row in db.execute(query)
+            ]
 
     # --- nodes --------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ import msgspec
 import zmq
 
 from fusion_server.admission import Keys, RateLimit, Refusals, TokenBuckets
+from fusion_server.clips import ClipCollector, ClipOutcome
 from fusion_server.health import NodeReport
 from fusion_server.history import NodeStatus, RejectedMessage, StoredDetection
 from fusion_server.zap import ZAP_DOMAIN, ZapHandler
@@ -29,6 +30,7 @@ from shotline.keyfiles import KeyPair
 from shotline.messages import (
     MAX_FRAME_BYTES,
     Ack,
+    Clip,
     Detection,
     Heartbeat,
     Hello,
@@ -47,6 +49,7 @@ _MOST_NODES = 100_000
 _MOST_AT_THE_DOOR = 4096
 _MOST_TOLD_AT_ONCE = 64
 """Heartbeats after one commit: thousands at once would hold up the acknowledgements behind them."""
+_MOST_UNKEPT_CLIPS = 64
 _TOLD_AGAIN_NS = NS_PER_S
 """Who is turned away unread hears of it no more often than this."""
 
@@ -59,6 +62,7 @@ class Store(Protocol):
     def count_rejects(self, rejects: Sequence[RejectedMessage]) -> None: ...
     def touch_nodes(self, statuses: Sequence[NodeStatus]) -> None: ...
     def node_statuses(self) -> list[NodeStatus]: ...
+    def append_clips(self, outcomes: Sequence[ClipOutcome]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,9 @@ class Intake:
         Event time from wall time.
     future_limit_s : float | None
         A detection that is dated further after event time is refused. None: none is.
+    clips : ClipCollector | None
+        What to ask nodes for. Its limit of outstanding requests keeps the parts of clips far below any rate limit.
+        None: no clip is asked for, and none taken.
     """
 
     def __init__(
@@ -132,6 +139,7 @@ class Intake:
         limit: RateLimit | None = None,
         event_ns: Callable[[int], int] = lambda now_ns: now_ns,
         future_limit_s: float | None = None,
+        clips: ClipCollector | None = None,
     ) -> None:
         self.counters = IntakeCounters()
         self._detections_problem = ""
@@ -157,6 +165,9 @@ class Intake:
         self._buckets = None if limit is None else TokenBuckets(limit)
         self._event_ns = event_ns
         self._future_limit_s = future_limit_s
+        self._clips = clips
+        self._clip_outcomes: list[ClipOutcome] = []
+        self._connections: dict[str, bytes] = {}
         self._turned_away: Counter[tuple[str, str]] = Counter()
         self._told_ns: dict[bytes, int] = {}
 
@@ -220,13 +231,15 @@ class Intake:
         except MessageError as error:
             self._reject(peer, data, RejectReason(error.reason), error.detail, now_ns=now_ns)
             return
-        if node is not None and isinstance(message, Hello | Heartbeat | Detection) and message.node != node:
+        if isinstance(message, Clip):
+            data = b""  # sound that is not taken is not kept among the rejects either
+        if node is not None and isinstance(message, Hello | Heartbeat | Detection | Clip) and message.node != node:
             detail = f"says to be node '{message.node}', but its key is that of node '{node}'; correct [node] id"
             self._reject(peer, data, RejectReason.WRONG_NODE, detail, now_ns=now_ns, final=False)
             return
         if isinstance(message, Detection):
             self.counters.detections += 1
-            self._touch(message, now_ns)
+            self._touch(peer, message, now_ns)
             ahead_s = self._ahead_s(message, now_ns)
             if self._future_limit_s is not None and ahead_s > self._future_limit_s:
                 detail = f"dated {ahead_s:.3f} s after the server's time, expected at most {self._future_limit_s:g} s"
@@ -235,7 +248,7 @@ class Intake:
                 return
             self._pending.append((peer, StoredDetection(message, data, now_ns)))
         elif isinstance(message, Hello | Heartbeat):
-            self._touch(message, now_ns)
+            self._touch(peer, message, now_ns)
             if isinstance(message, Hello):
                 if message.report_delay_s > 0.0:
                     self._delays_s[message.node] = message.report_delay_s
@@ -243,7 +256,9 @@ class Intake:
                     self._delays_s.pop(message.node, None)
                 self.report_delay_s = max(self.report_delay_s, message.report_delay_s)
                 self._replies.append((peer, self._heartbeat(now_ns)))
-        else:
+        elif isinstance(message, Clip) and self._clips is not None:
+            self._take_clip(peer, message, self._clips, now_ns=now_ns, node=node)
+        elif not (isinstance(message, Reject) and self._take_clip_refusal(peer, message, now_ns=now_ns, node=node)):
             detail = f"{type(message).__name__}, which a server does not take; expected Hello, Detection or Heartbeat"
             self._reject(
                 peer,
@@ -276,6 +291,8 @@ class Intake:
         if told:
             data = self._heartbeat(now_ns)
             self._replies.extend((peer, data) for peer in told)
+        if self._clips is not None:
+            self._commit_clips(self._clips, now_ns=now_ns)
         replies, self._replies = self._replies, []
         return Taken(fresh, tuple(replies))
 
@@ -288,6 +305,30 @@ class Intake:
         """Forget a peer that is gone."""
         self._told_ns.pop(peer, None)
         self._peers.pop(peer, None)
+        self._connections = {node: there for node, there in self._connections.items() if there != peer}
+
+    def _take_clip(self, peer: bytes, clip: Clip, clips: ClipCollector, *, now_ns: int, node: str | None) -> None:
+        """Take a part from the node that the key is; without keys, from the connection that the node speaks on."""
+        try:
+            if node is None and self._connections.get(clip.node) != peer:
+                raise MessageError(RejectReason.WRONG_NODE, f"node '{clip.node}' speaks on another connection")
+            clips.take_part(clip, now_ns=now_ns)
+        except MessageError as error:
+            self._reject(peer, b"", RejectReason(error.reason), error.detail, now_ns=now_ns)
+
+    def _take_clip_refusal(self, peer: bytes, reject: Reject, *, now_ns: int, node: str | None) -> bool:
+        if self._clips is None:
+            return False
+        nodes = [node] if node is not None else [name for name, there in self._connections.items() if there == peer]
+        return any(self._clips.take_refusal(name, reject, now_ns=now_ns) for name in nodes)
+
+    def _commit_clips(self, clips: ClipCollector, *, now_ns: int) -> None:
+        """Keep what came of clips, and ask for more."""
+        self._clip_outcomes = [*self._clip_outcomes, *clips.take_outcomes()][-_MOST_UNKEPT_CLIPS:]
+        if self._clip_outcomes and self._write(lambda: self._store.append_clips(self._clip_outcomes)):
+            self._clip_outcomes = []
+        for request in clips.due(now_ns=now_ns, is_connected=lambda node: self._connections.get(node) in self._peers):
+            self._replies.append((self._connections[request.node], encode(request)))
 
     def _commit_detections(
         self, pending: Sequence[tuple[bytes, StoredDetection]], *, now_ns: int
@@ -339,13 +380,14 @@ class Intake:
     def _heartbeat(self, now_ns: int) -> bytes:
         return encode(Heartbeat(node="server", boot=self._boot, time_ns=now_ns, clock_state=ClockState.NTP))
 
-    def _write(self, write: Callable[[], None]) -> None:
+    def _write(self, write: Callable[[], None]) -> bool:
         try:
             write()
         except StorageError as error:
             self._others_problem = str(error)
-        else:
-            self._others_problem = ""
+            return False
+        self._others_problem = ""
+        return True
 
     def _ahead_s(self, detection: Detection, now_ns: int) -> float:
         """Return how far a detection is dated after event time; who does not know the time dates nothing."""
@@ -380,13 +422,14 @@ class Intake:
             boot, sequence = _claimed_identity(data) if final else (None, None)
             self._replies.append((peer, encode(Reject(reason=reason, detail=detail, boot=boot, sequence=sequence))))
 
-    def _touch(self, message: Hello | Heartbeat | Detection, now_ns: int) -> None:
+    def _touch(self, peer: bytes, message: Hello | Heartbeat | Detection, now_ns: int) -> None:
         self._spoke.add(message.node)
         before = self._statuses.get(message.node)
         if before is None:
             if len(self._statuses) >= _MOST_NODES:
                 return
             before = NodeStatus(message.node, message.boot, now_ns)
+        self._connections[message.node] = peer
         if isinstance(message, Detection):
             after = replace(before, boot=message.boot, last_heard_ns=now_ns)
         elif isinstance(message, Hello):

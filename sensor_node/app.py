@@ -157,6 +157,7 @@ def _listen(
             monotonic_s=time.monotonic,
             settings=PublisherSettings(heartbeat_s=config.node.heartbeat_interval_s),
             curve=curve,
+            clip_request=station.clip,
         ) as publisher,
         station,
     ):

@@ -66,6 +66,13 @@ class Ear:
         """Take a reading of the host's clock, best once a second."""
         self.clock.add_utc(reading)
 
+    def monotonic_ns(self, sample: int) -> int:
+        """Return CLOCK_MONOTONIC of a sample that was heard lately, as the last block's stamp has it."""
+        last = self._last
+        if last is None:
+            return 0
+        return last.adc_time_ns - (last.first_sample - sample) * NS_PER_S // self.clock.sample_rate_hz
+
     def hear(self, samples: NDArray[np.float32], records: Sequence[BlockRecord]) -> list[Detection]:
         """Take what was recorded; return the detections that are dated now, in time order.
 

@@ -7,6 +7,7 @@ At least once, never lost: (node, boot, sequence) makes a second copy harmless.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,6 +20,8 @@ from sensor_node.spool import Spool, SpoolCounts, SpooledDetection, interleave
 from shotline.errors import MessageError
 from shotline.messages import (
     Ack,
+    Clip,
+    ClipRequest,
     Detection,
     Heartbeat,
     Hello,
@@ -34,6 +37,10 @@ _MOST_MESSAGES_PER_POLL = 1000
 _WINDOW_PARTS = 4
 _MOST_FRESH = 1024
 _RETRY_S = 0.01
+_CLIP_PART_S = 0.05
+"""Between parts of clips: what is heard meanwhile waits for one of them at most."""
+_MOST_CLIP_PARTS = 64
+"""Waiting parts above which no further clip is made."""
 _KEY_REFUSED = (RejectReason.UNKNOWN_KEY, RejectReason.REVOKED_KEY)
 _KEEP_IT = (*_KEY_REFUSED, RejectReason.WRONG_NODE, RejectReason.RATE_LIMITED, RejectReason.STORAGE_UNAVAILABLE)
 """Rejects after which the same detection is sent again: what is wrong is not the detection."""
@@ -79,6 +86,11 @@ class PublisherCounters:
     heartbeats_sent: int = 0
     heartbeats_received: int = 0
     bad_messages: int = 0
+    clip_requests: int = 0
+    clip_requests_dropped: int = 0
+    clips_refused: int = 0
+    clip_parts_sent: int = 0
+    clip_parts_dropped: int = 0
 
 
 @dataclass(slots=True)
@@ -106,6 +118,9 @@ class Publisher:
     settings : PublisherSettings
     curve : CurveClientKeys | None
         Encrypt and authenticate; None for plain.
+    clip_request : callable (ClipRequest) -> sequence of Clip, or Reject; None
+        Answers the server's requests (`sensor_node.clips.ClipDesk.answer`). Detections go first; what waits when the
+        connection is lost is dropped, since the server asks again. None: a request is a bad message.
     context : zmq.Context | None
         None makes one of its own, closed by `close`.
 
@@ -125,6 +140,7 @@ class Publisher:
         monotonic_s: Callable[[], float],
         settings: PublisherSettings | None = None,
         curve: CurveClientKeys | None = None,
+        clip_request: Callable[[ClipRequest], Sequence[Clip] | Reject] | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self.counters = PublisherCounters()
@@ -139,6 +155,9 @@ class Publisher:
         self._settings = settings or PublisherSettings()
         self._in_flight: dict[tuple[int, int], _InFlight] = {}
         self._fresh: dict[tuple[int, int], SpooledDetection] = {}
+        self._clip_request = clip_request
+        self._clip_parts: deque[bytes] = deque()
+        self._clip_part_due_s = -math.inf
         self._hello_due = False
         self._heartbeat_due_s = monotonic_s() + self._settings.heartbeat_s
         self._resend_due_s = 0.0
@@ -229,6 +248,8 @@ class Publisher:
         due_s = self._retry_s if self._hello_due else self._heartbeat_due_s
         if self._backlog_room():
             due_s = min(due_s, max(self._retry_s, self._paused_until_s))
+        if self._clip_parts:
+            due_s = min(due_s, max(self._clip_part_due_s, self._paused_until_s))
         return min(due_s, max(self._resend_due_s, self._paused_until_s)) if self._in_flight else due_s
 
     def drain(self, deadline_s: float) -> bool:
@@ -254,6 +275,7 @@ class Publisher:
         for up in self._link.watch():
             self._in_flight.clear()
             self._fresh.clear()
+            self._drop_clip_parts()
             if up:
                 self.counters.connects += 1
                 self._hello_due = True
@@ -285,8 +307,28 @@ class Publisher:
             self._take_reject(message)
         elif isinstance(message, Heartbeat):
             self.counters.heartbeats_received += 1
+        elif isinstance(message, ClipRequest) and self._clip_request is not None:
+            self._take_clip_request(message, self._clip_request)
         else:
             self.counters.bad_messages += 1
+
+    def _take_clip_request(
+        self, request: ClipRequest, answer: Callable[[ClipRequest], Sequence[Clip] | Reject]
+    ) -> None:
+        self.counters.clip_requests += 1
+        if len(self._clip_parts) >= _MOST_CLIP_PARTS:
+            self.counters.clip_requests_dropped += 1
+            return
+        answered = answer(request)
+        if isinstance(answered, Reject):
+            self.counters.clips_refused += 1
+            self._clip_parts.append(encode(answered))
+        else:
+            self._clip_parts.extend(encode(part) for part in answered)
+
+    def _drop_clip_parts(self) -> None:
+        self.counters.clip_parts_dropped += len(self._clip_parts)
+        self._clip_parts.clear()
 
     def _take_reject(self, reject: Reject) -> None:
         self.counters.rejected += 1
@@ -297,6 +339,7 @@ class Publisher:
             self._link.refuse(reject.detail)
             self._in_flight.clear()
             self._fresh.clear()
+            self._drop_clip_parts()
             self.counters.disconnects += 1
         if reject.boot is None or reject.sequence is None or reject.reason in _KEEP_IT:
             return
@@ -340,6 +383,11 @@ class Publisher:
             self._resend(now_s)
         if now_s >= self._retry_s:
             self._send_backlog(now_s)
+        if self._clip_parts and now_s >= self._clip_part_due_s:
+            self._clip_part_due_s = now_s + _CLIP_PART_S
+            if self._link.send(self._clip_parts[0]):
+                self._clip_parts.popleft()
+                self.counters.clip_parts_sent += 1
 
     def _resend(self, now_s: float) -> None:
         for item in self._in_flight.values():

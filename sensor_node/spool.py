@@ -237,11 +237,12 @@ def excess(rows: int, size_bytes: int, limits: SpoolLimits, oldest_bytes: Iterab
 
 
 def interleave(old: Sequence[SpooledDetection], fresh: Sequence[SpooledDetection], room: int) -> list[SpooledDetection]:
-    """Return what to send next: old and fresh by turns, each in its order, none twice, as many as there is room for.
+    """Return what to send next: fresh and old by turns, each in its order, none twice, as many as there is room for.
 
-    When one side runs out the other has every turn.
+    Fresh first: where there is room for an odd number, each time anew, old ones would otherwise have more turns. When
+    one side runs out the other has every turn.
     """
-    sides = (iter(old), iter(fresh))
+    sides = (iter(fresh), iter(old))
     chosen: dict[tuple[int, int], SpooledDetection] = {}
     turn, idle = 0, 0
     while len(chosen) < room and idle < len(sides):

@@ -9,14 +9,18 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from sensor_node.background import Background
 from sensor_node.capture import Capture, CaptureEvent, CaptureSettings
 from sensor_node.chrony import Tracking, read_tracking
+from sensor_node.clips import ClipDesk, ClipLimits, sound_of
 from sensor_node.config import CaptureSection, NodeConfig, PlaceSection
 from sensor_node.detector import NodeIdentity, NodePipeline
 from sensor_node.discipline.clock import LAG_S, DisciplinedClock
 from sensor_node.discipline.host import UtcReading
 from sensor_node.ear import Ear
+from sensor_node.flac import flac_encoder
 from sensor_node.gpsd import Fix, GpsdClient, GpsdMessage, Sky
 from sensor_node.hosttime import HostTime
 from sensor_node.nodehealth import CaptureReport, TimeReport
@@ -30,7 +34,7 @@ from sensor_node.vitals import Vitals
 from shotline import __released_utc__, __version__
 from shotline.errors import InputError
 from shotline.health import Check
-from shotline.messages import Detection, Heartbeat, Hello
+from shotline.messages import Clip, ClipRequest, Detection, Heartbeat, Hello, Reject
 from shotline.timebase import parse_utc
 
 __all__ = ["RELEASED_NS", "Station", "capture_settings"]
@@ -107,6 +111,14 @@ class Station:
         pulses = PulseFinder(section.sample_rate_hz, polarity=section.pps_polarity) if section.pps_channel else None
         self.ear = Ear(pipeline, clock, channel=section.channel, pps_channel=section.pps_channel, pulses=pulses)
         self.capture = capture or Capture(capture_settings(section), monotonic_ns=monotonic_ns)
+        limits = ClipLimits(
+            node=profile.node,
+            sample_rate_hz=section.sample_rate_hz,
+            enabled=config.clips.enabled,
+            most_per_hour=config.clips.most_per_hour,
+        )
+        encode = flac_encoder(section.sample_rate_hz) if limits.enabled else _no_clips
+        self._desk = ClipDesk(limits, sound_of(self.capture.ring, channel=section.channel), encode)
         self.keeper = PlaceKeeper(survey=_survey(config.place), remembered=remembered)
         self.host = HostTime(
             config.time,
@@ -157,13 +169,17 @@ class Station:
         sound = self.capture.poll()
         for block in sound.blocks(self._channel):
             self.vitals.sound(block)
-        detections = self.ear.hear(sound.samples, sound.records)
+        detections = [self._noted(item) for item in self.ear.hear(sound.samples, sound.records)]
         self._count(detections)
         return detections, sound.events
 
+    def clip(self, request: ClipRequest) -> tuple[Clip, ...] | Reject:
+        """Return the parts of a clip that the server asked for, or why it does not get it."""
+        return self._desk.answer(request, now_ns=self._monotonic_ns())
+
     def finish(self) -> list[Detection]:
         """End of the sound: return what was heard and waits, dated as well as is known."""
-        detections = self.ear.finish()
+        detections = [self._noted(item) for item in self.ear.finish()]
         self._count(detections)
         return detections
 
@@ -226,6 +242,12 @@ class Station:
             noise_level_db=pipeline.noise_level_db or 0.0,
         )
 
+    def _noted(self, detection: Detection) -> Detection:
+        """Return a detection with the digest of its clip, so that nobody can doubt later what was heard."""
+        noted = msgspec.structs.replace(detection, clip_sha256=self._desk.digest(detection.onset_sample))
+        self._desk.remember(noted, onset_ns=self.ear.monotonic_ns(detection.onset_sample))
+        return noted
+
     def _take(self, messages: list[GpsdMessage]) -> None:
         for message in messages:
             if isinstance(message, Fix):
@@ -262,6 +284,10 @@ def capture_settings(section: CaptureSection) -> CaptureSettings:
         block_samples=section.block_samples,
         ring_s=section.ring_s,
     )
+
+
+def _no_clips(_: object) -> bytes:
+    raise AssertionError("clips are switched off, and none is made")
 
 
 def _survey(section: PlaceSection | None) -> Position | None:

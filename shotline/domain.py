@@ -7,9 +7,12 @@ instants are UTC nanoseconds; ``sigma_`` is one standard deviation; residual = o
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+
+from shotline.errors import InputError
 
 __all__ = [
     "GUNSHOT_INDEX",
@@ -38,6 +41,8 @@ __all__ = [
 
 NODE_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]*$"
 """What a node id may look like, wherever one is read; at most 64 characters."""
+
+_DETECTION_ID = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.:-]{0,63})/([0-9a-f]{1,16})/([0-9]{1,19})", re.ASCII)
 
 
 class ImpulseKind(StrEnum):
@@ -82,6 +87,21 @@ class DetectionId(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.node}/{self.boot:x}/{self.sequence}"
+
+    @classmethod
+    def parse(cls, text: str) -> DetectionId:
+        """Return the identity whose text it is.
+
+        Raises
+        ------
+        InputError
+            It is not the text of one.
+        """
+        match = _DETECTION_ID.fullmatch(text)
+        uid = cls(match[1], int(match[2], 16), int(match[3])) if match else None
+        if uid is None or max(uid.boot, uid.sequence) >= 2**63:
+            raise InputError(f"'{text[:120]}' is not a detection; write it like roof-03/5f/812")
+        return uid
 
 
 @dataclass(frozen=True, slots=True)

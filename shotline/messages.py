@@ -65,6 +65,14 @@ SigmaNs = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INT63, description="one stan
 Decibel = Annotated[float, msgspec.Meta(ge=-250.0, le=250.0, description="decibels")]
 BasisPoints = Annotated[int, msgspec.Meta(ge=0, le=10_000, description="probability in 1/10000")]
 Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32, description="SHA-256")]
+ClipDigest = Annotated[
+    bytes,
+    msgspec.Meta(
+        min_length=32,
+        max_length=32,
+        description="SHA-256 of the sound 0.5 s before to 1.5 s after the onset, 16-bit little-endian samples",
+    ),
+]
 Count = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INT63, description="count since boot")]
 ShortText = Annotated[str, msgspec.Meta(max_length=64)]
 
@@ -91,6 +99,16 @@ class RejectReason(StrEnum):
     REVOKED_KEY = "revoked_key"
     WRONG_NODE = "wrong_node"
     IN_FUTURE = "in_future"
+    CLIPS_OFF = "clips_off"
+    CLIP_UNKNOWN = "clip_unknown"
+    CLIP_TOO_OLD = "clip_too_old"
+    CLIP_GONE = "clip_gone"
+    CLIP_INTERRUPTED = "clip_interrupted"
+    CLIP_QUOTA = "clip_quota"
+    CLIP_TOO_LONG = "clip_too_long"
+    CLIP_GIVEN = "clip_given"
+    CLIP_UNASKED = "clip_unasked"
+    CLIP_DAMAGED = "clip_damaged"
 
 
 class _Wire(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
@@ -131,7 +149,7 @@ class Detection(_Wire, tag=2, frozen=True, kw_only=True):
     rise_time_s: Annotated[float, msgspec.Meta(ge=0.0, le=10.0, description="10 to 90 % of the peak, seconds")]
     model_id: ShortText
     calibration_id: ShortText | None = None
-    clip_sha256: Digest | None = None
+    clip_sha256: ClipDigest | None = None
     onset_sample: Count = 0
     clipped: bool = False
 
@@ -203,7 +221,10 @@ class Ack(_Wire, tag=4, frozen=True, kw_only=True):
 
 
 class Reject(_Wire, tag=5, frozen=True, kw_only=True):
-    """Server to node: a message was not taken, and why. Final for the detection that it names, if it names one."""
+    """Server to node: a message was not taken, and why. Final for the detection that it names, if it names one.
+
+    Node to server: the clip of the detection that it names is refused, and why.
+    """
 
     reason: RejectReason
     detail: Annotated[str, msgspec.Meta(max_length=512, description="what was seen, what was expected")]
@@ -233,7 +254,7 @@ class Clip(_Wire, tag=7, frozen=True, kw_only=True):
     sample_rate_hz: Annotated[int, msgspec.Meta(ge=1, le=1_000_000, description="samples per second")]
     part: Annotated[int, msgspec.Meta(ge=0, le=255, description="zero-based")]
     parts: Annotated[int, msgspec.Meta(ge=1, le=256, description="how many parts make the clip")]
-    sha256: Digest
+    sha256: Annotated[Digest, msgspec.Meta(description="SHA-256 of the whole FLAC file")]
     flac: Annotated[bytes, msgspec.Meta(max_length=60_000, description="part of a FLAC file")]
 
 
@@ -272,7 +293,7 @@ def decode(data: bytes) -> Message:
         )
     try:
         message: Message = _DECODER.decode(data)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:  # limits not kept, and text that is not UTF-8
         raise MessageError(RejectReason.MALFORMED, str(error)) from error
     return message
 

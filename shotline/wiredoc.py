@@ -49,6 +49,12 @@ What a node and a server say to each other, and the file format of recorded dete
   waits a second, except with what it has just heard. The server says `rate_limited`, `unknown_key` and `revoked_key`
   once a second to each connection at most.
 - A detection dated more than 2 s after the server's event time is a `Reject` with reason `in_future`, which is final.
+- A `ClipRequest` is answered with the parts of one `Clip` in order, or with a `Reject` that names boot and sequence of
+  the detection and says why: `clips_off`, `clip_unknown` (no detection of this boot, or no longer known),
+  `clip_too_old` (over 60 s), `clip_gone` (not in memory any more), `clip_interrupted` (samples were lost within it),
+  `clip_quota`, `clip_too_long` (more than 0.5 s before and 1.5 s after the onset), `clip_given` (to another request),
+  `wrong_node`. A server that hears nothing for 5 s asks once more. What it did not ask for is `clip_unasked`, what does
+  not fit together `clip_damaged`; neither is taken.
 
 ## Encoding
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from fusion_server.clips import CollectedClip, RefusedClip
 from fusion_server.health import NodeReport
 from fusion_server.history import NodeStatus, Receipt
 from shotline.domain import Site
@@ -20,6 +21,9 @@ from shotline.units import seconds_from_ns
 __all__ = [
     "EXAMPLE_INCIDENT",
     "CheckRecord",
+    "ClipPage",
+    "ClipRecord",
+    "ClipRefusalRecord",
     "HealthDocument",
     "IncidentDetail",
     "IncidentPage",
@@ -29,6 +33,7 @@ __all__ = [
     "NodeRecord",
     "ProblemRecord",
     "ReceiptRecord",
+    "clip_page",
     "health_document",
     "node_records",
     "receipt_record",
@@ -79,6 +84,40 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     message: str
     numbers: Mapping[str, float]
+
+
+class ClipRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One clip that is kept; ``href`` is where its FLAC file is.
+
+    ``digest_ok`` says whether the sound is what the node announced with the detection; null when it announced nothing.
+    """
+
+    detection: str
+    node: str
+    start_utc: str
+    sample_rate_hz: int
+    received_utc: str
+    bytes: int
+    sha256: str
+    digest_ok: bool | None
+    href: str
+
+
+class ClipRefusalRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One clip that was asked for and did not come, and why."""
+
+    detection: str
+    node: str
+    time_utc: str
+    reason: str
+    detail: str
+
+
+class ClipPage(msgspec.Struct, frozen=True, kw_only=True):
+    """The clips of an incident, by start, and those that did not come."""
+
+    clips: Sequence[ClipRecord]
+    refused: Sequence[ClipRefusalRecord]
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +200,36 @@ def health_document(report: HealthReport, mode: Mode) -> HealthDocument:
 
 def _check_record(check: Check) -> CheckRecord:
     return CheckRecord(name=check.name, status=check.status.value, message=check.message, numbers=check.numbers)
+
+
+def clip_page(incident_id: str, clips: Sequence[CollectedClip], refused: Sequence[RefusedClip]) -> ClipPage:
+    """Return the JSON shape of an incident's clips."""
+    return ClipPage(
+        clips=[
+            ClipRecord(
+                detection=str(clip.uid),
+                node=clip.uid.node,
+                start_utc=format_utc(clip.start_time_ns, digits=9),
+                sample_rate_hz=clip.sample_rate_hz,
+                received_utc=format_utc(clip.received_ns),
+                bytes=len(clip.flac),
+                sha256=clip.sha256.hex(),
+                digest_ok=clip.digest_ok,
+                href=f"/incidents/{incident_id}/clips/{clip.uid}",
+            )
+            for clip in clips
+        ],
+        refused=[
+            ClipRefusalRecord(
+                detection=str(item.uid),
+                node=item.uid.node,
+                time_utc=format_utc(item.received_ns),
+                reason=item.reason,
+                detail=item.detail,
+            )
+            for item in refused
+        ],
+    )
 
 
 def receipt_record(receipt: Receipt) -> ReceiptRecord:
@@ -258,7 +327,7 @@ def _node_record(
 
 def schema_components() -> dict[str, Any]:
     """Return the JSON schemas of every document, by name, for the OpenAPI description."""
-    documents = (IncidentPage, IncidentDetail, IncidentRecord, NodePage, HealthDocument, Meta, ProblemRecord)
+    documents = (IncidentPage, IncidentDetail, IncidentRecord, NodePage, HealthDocument, Meta, ProblemRecord, ClipPage)
     _, components = msgspec.json.schema_components(documents, ref_template="#/components/schemas/{name}")
     return components
 

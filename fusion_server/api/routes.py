@@ -21,6 +21,7 @@ from fusion_server.api.documents import (
     Mode,
     NodePage,
     NodeRecord,
+    clip_page,
     health_document,
     node_records,
     receipt_record,
@@ -35,6 +36,7 @@ from fusion_server.health import NodeReport
 from fusion_server.history import History
 from fusion_server.registry import Registry
 from shotline import __version__
+from shotline.domain import DetectionId
 from shotline.errors import InputError
 from shotline.geodesy import LocalFrame
 from shotline.health import CheckStatus, HealthReport
@@ -44,6 +46,7 @@ from shotline.timebase import format_utc, parse_utc
 __all__ = ["create_app"]
 
 _GEOJSON = "application/geo+json"
+_FLAC = "audio/flac"
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _EVENT_ID = re.compile(r"([A-Za-z0-9_.:-]{1,64})/(\d{1,9})")
 _NS_LIMIT = 2**63
@@ -183,6 +186,36 @@ def create_app(
         revisions = revisions_of(incident_id)
         receipts = [receipt_record(receipt) for receipt in history.receipts(incident_id)]
         return _json(IncidentDetail(incident=revisions[-1], revisions=revisions, receipts=receipts))
+
+    @app.get(
+        "/incidents/{incident_id}/clips",
+        summary="The clips of one incident",
+        responses=_answers("ClipPage", missing=True),
+    )
+    def list_clips(incident_id: str) -> Response:
+        """Return which clips of sound are kept, and which were asked for and did not come."""
+        revisions_of(incident_id)
+        return _json(clip_page(incident_id, history.clips(incident_id), history.clip_refusals(incident_id)))
+
+    @app.get(
+        "/incidents/{incident_id}/clips/{node}/{boot}/{sequence}",
+        summary="One clip, a FLAC file of 2 s",
+        responses=_answers(None, sound=True, missing=True),
+        response_class=Response,
+    )
+    def one_clip(incident_id: str, node: str, boot: str, sequence: str) -> Response:
+        """Return the whole file as it came; node, boot (hexadecimal) and sequence as in the detection's id."""
+        text = f"{node}/{boot}/{sequence}"
+        try:
+            clip = history.clip(DetectionId.parse(text))
+        except InputError as error:
+            raise ApiProblemError(HTTPStatus.BAD_REQUEST, str(error)) from error
+        if clip is None or clip.incident_id != incident_id:
+            raise ApiProblemError(
+                HTTPStatus.NOT_FOUND,
+                f"no clip of '{text}' is kept for this incident; /incidents/{incident_id[:64]}/clips lists what is",
+            )
+        return Response(clip.flac, media_type=_FLAC, headers={"Accept-Ranges": "none"})
 
     @app.get(
         "/nodes",
@@ -338,18 +371,20 @@ def _json(
 
 
 def _answers(
-    schema: str | None, *, geojson: bool = False, missing: bool = False, example: object = None
+    schema: str | None, *, geojson: bool = False, sound: bool = False, missing: bool = False, example: object = None
 ) -> dict[int | str, dict[str, Any]]:
     content: dict[str, Any] = {}
     if schema is not None:
         content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
         if example is not None:
             content["application/json"]["example"] = msgspec.to_builtins(example)
+    if sound:
+        content[_FLAC] = {"schema": {"type": "string", "format": "binary"}}
     if geojson:
         content[_GEOJSON] = {"schema": {"type": "object", "description": "FeatureCollection, RFC 7946"}}
     answers: dict[int | str, dict[str, Any]] = {200: {"description": "As asked", "content": content}}
     problems = {400: "The request is wrong", 503: "The history cannot be read"}
-    problems |= {404: "No such incident"} if missing else {}
+    problems |= {404: "Nothing of that name is kept"} if missing else {}
     problems |= {409: "GeoJSON is asked for and the network has no geodetic origin"} if geojson else {}
     for status, words in problems.items():
         schema_of = {"schema": {"$ref": "#/components/schemas/ProblemRecord"}}

@@ -203,6 +203,9 @@ BAD = {
     "unknown tag": Bad(_changed(0, 99), RejectReason.MALFORMED, "Invalid value 99"),
     "missing field": Bad(b"\x93\x04\x01\x5f", RejectReason.MALFORMED, "`array` of at least length 4, got 3"),
     "node with a blank": Bad(_changed(2, "roof 3"), RejectReason.MALFORMED, "matching regex"),
+    "text that is not UTF-8": Bad(
+        encode(REJECT).replace(b"kept", b"\xecept"), RejectReason.MALFORMED, "Invalid UTF-8 encoded string"
+    ),
     "node too long": Bad(_changed(2, "n" * 65), RejectReason.MALFORMED, "length <= 64"),
     "boot negative": Bad(_changed(3, -1), RejectReason.MALFORMED, "`int` >= 0 - at `$[3]`"),
     "sequence beyond int63": Bad(_changed(4, 2**63), RejectReason.MALFORMED, "at `$[4]`"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from sensor_node.background import Background
 from sensor_node.capture import Capture, CaptureSettings, CaptureState, EventKind, InputDevice, OnBlock
@@ -26,7 +29,7 @@ from sensor_node.vitals import with_health
 from shotline.domain import ClockState
 from shotline.errors import EdgeError, InputError
 from shotline.health import CheckStatus
-from shotline.messages import decode, encode
+from shotline.messages import ClipRequest, Reject, RejectReason, decode, encode
 from shotline.timebase import parse_utc
 from shotline.units import NS_PER_S
 
@@ -255,6 +258,17 @@ class TestStation:
         heard += station.finish()
         (shot,) = heard
         assert 200 * 960 + 390 < shot.onset_sample < 200 * 960 + 410
+        # The sound around it is announced by its digest, and leaves once, as it was heard.
+        request = ClipRequest(node="roof-1", boot=77, sequence=0, incident_id="i1")
+        parts = station.clip(request)
+        assert not isinstance(parts, Reject)
+        assert {part.parts for part in parts} == {len(parts)}
+        sound, rate_hz = soundfile.read(io.BytesIO(b"".join(part.flac for part in parts)), dtype="int16")
+        assert (rate_hz, len(sound)) == (48_000, 96_000)
+        assert shot.clip_sha256 == hashlib.sha256(sound.astype("<i2").tobytes()).digest()
+        refused = station.clip(ClipRequest(node="roof-1", boot=77, sequence=1, incident_id="i1"))
+        assert isinstance(refused, Reject)
+        assert refused.reason is RejectReason.CLIP_UNKNOWN
         summary = station.summary
         assert (summary.device, summary.detections, summary.samples) == ("Roof Mic", 1, 400 * 960)
 

@@ -201,7 +201,7 @@ def test_every_key_has_a_title_and_a_description() -> None:
     from fusion_server import config
 
     models = [getattr(config, name) for name in config.__all__ if name[0].isupper()]
-    assert len(models) == 12
+    assert len(models) == 13
     for model in models:
         fields(model)
 

@@ -317,7 +317,8 @@ def test_the_page_puts_no_html_together() -> None:
 def test_openapi_describes_every_answer_and_its_examples_are_true(app: FastAPI) -> None:
     description = ask(app, "/openapi.json").json()
     assert set(description["paths"]) == {
-        "/incidents", "/incidents/{incident_id}", "/incidents/{incident_id}.geojson", "/nodes", "/health", "/meta",
+        "/incidents", "/incidents/{incident_id}", "/incidents/{incident_id}.geojson", "/incidents/{incident_id}/clips",
+        "/incidents/{incident_id}/clips/{node}/{boot}/{sequence}", "/nodes", "/health", "/meta",
         "/events",
     }  # fmt: skip
     schemas = description["components"]["schemas"]

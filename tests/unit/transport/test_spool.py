@@ -126,8 +126,8 @@ class TestPolicy:
 
     def test_old_and_fresh_take_turns_and_none_comes_twice(self) -> None:
         old, fresh = [spooled(n) for n in range(6)], [spooled(n) for n in (4, 5, 6)]
-        assert [item.sequence for item in interleave(old, fresh, 100)] == [0, 4, 1, 5, 2, 6, 3]
-        assert [item.sequence for item in interleave(old, fresh, 3)] == [0, 4, 1]
+        assert [item.sequence for item in interleave(old, fresh, 100)] == [4, 0, 5, 1, 6, 2, 3]
+        assert [item.sequence for item in interleave(old, fresh, 3)] == [4, 0, 5]
         assert [item.sequence for item in interleave([], fresh, 2)] == [4, 5]
         assert [item.sequence for item in interleave(old, [], 3)] == [0, 1, 2]
         assert interleave(old, fresh, 0) == interleave([], [], 5) == []
