@@ -9,10 +9,8 @@ survives a power cut as well as ``kill -9``.
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +18,19 @@ from typing import Any, Self
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from fusion_server.clips import ClipOutcome, CollectedClip, RefusedClip
+from fusion_server.database import Database
+from fusion_server.tables import (
+    CLIP_REFUSALS,
+    CLIPS,
+    DETECTIONS,
+    DISPOSITIONS,
+    INCIDENTS,
+    NODE_STATUS,
+    RECEIPTS,
+    REJECTS,
+)
 from shotline.domain import ClockState, DetectionId
 from shotline.errors import MessageError, StorageError
 from shotline.messages import Detection, decode
@@ -30,7 +38,6 @@ from shotline.records import IncidentRecord
 from shotline.timebase import parse_utc
 
 __all__ = [
-    "SCHEMA_VERSION",
     "CountedReject",
     "History",
     "HistoryCounts",
@@ -40,13 +47,9 @@ __all__ = [
     "StoredDetection",
 ]
 
-SCHEMA_VERSION = 1
-"""Of the tables. A history written by a newer Shotline is refused, not guessed at."""
-
 _RAW_REJECT_BYTES = 1024
 _EXAMPLES_PER_REASON = 1000
 _PAGE_ROWS = 1000
-_BUSY_TIMEOUT_S = 5.0
 _OVERFLOW_DETAIL = f"(more than {_EXAMPLES_PER_REASON} different ones; the rest are counted here, their bytes not kept)"
 
 
@@ -159,126 +162,16 @@ class HistoryCounts:
     nodes: int
 
 
-_METADATA = sa.MetaData()
-_META = sa.Table(
-    "shotline_meta",
-    _METADATA,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("value", sa.String(256), nullable=False),
-)
-_DETECTIONS = sa.Table(
-    "detections",
-    _METADATA,
-    sa.Column("node", sa.String(64), primary_key=True),
-    sa.Column("boot", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("arrival_time_ns", sa.BigInteger, nullable=False, index=True),
-    sa.Column("received_ns", sa.BigInteger, nullable=False),
-    sa.Column("raw", sa.LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
-)
 _IDENTITIES_PER_QUERY = 100
-_KNOWN = sa.select(_DETECTIONS.c.node, _DETECTIONS.c.boot, _DETECTIONS.c.sequence, _DETECTIONS.c.raw).where(
+_KNOWN = sa.select(DETECTIONS.c.node, DETECTIONS.c.boot, DETECTIONS.c.sequence, DETECTIONS.c.raw).where(
     sa.or_(
         *(
-            sa.and_(*(_DETECTIONS.c[part] == sa.bindparam(f"{part}{index}") for part in DetectionId._fields))
+            sa.and_(*(DETECTIONS.c[part] == sa.bindparam(f"{part}{index}") for part in DetectionId._fields))
             for index in range(_IDENTITIES_PER_QUERY)
         )
     )
 )
 """Which of so many detections are there. Spelled out, because SQLite reads the whole table for a list of triples."""
-_DISPOSITIONS = sa.Table(
-    "dispositions",
-    _METADATA,
-    sa.Column("node", sa.String(64), primary_key=True),
-    sa.Column("boot", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("disposition", sa.String(32), nullable=False),
-    sqlite_with_rowid=False,
-)
-_REJECTS = sa.Table(
-    "rejects",
-    _METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("reason", sa.String(64), nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-    sa.Column("raw", sa.LargeBinary, nullable=False),
-    sa.Column("first_ns", sa.BigInteger, nullable=False),
-    sa.Column("count", sa.BigInteger, nullable=False),
-    sa.UniqueConstraint("reason", "detail", "raw"),
-)
-_INCIDENTS = sa.Table(
-    "incidents",
-    _METADATA,
-    sa.Column("id", sa.String(64), primary_key=True),
-    sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("state", sa.String(32), nullable=False),
-    sa.Column("time_ns", sa.BigInteger, nullable=False, index=True),
-    sa.Column("as_of_ns", sa.BigInteger, nullable=False),
-    sa.Column("rounds", sa.Integer, nullable=False),
-    sa.Column("x_m", sa.Float, nullable=False),
-    sa.Column("y_m", sa.Float, nullable=False),
-    sa.Column("cep95_m", sa.Float, nullable=False),
-    sa.Column("probability", sa.Float, nullable=False),
-    sa.Column("record", sa.LargeBinary, nullable=False),
-)
-_RECEIPTS = sa.Table(
-    "receipts",
-    _METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("incident_id", sa.String(64), nullable=False),
-    sa.Column("revision", sa.Integer, nullable=False),
-    sa.Column("sink", sa.String(128), nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False),
-    sa.Column("ok", sa.Boolean, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-    sa.Column("time_ns", sa.BigInteger, nullable=False),
-    sa.Index("receipts_by_incident", "incident_id", "revision", "sink"),
-)
-_CLIPS = sa.Table(
-    "clips",
-    _METADATA,
-    sa.Column("node", sa.String(64), primary_key=True),
-    sa.Column("boot", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("incident_id", sa.String(64), nullable=False, index=True),
-    sa.Column("received_ns", sa.BigInteger, nullable=False),
-    sa.Column("start_time_ns", sa.BigInteger, nullable=False),
-    sa.Column("sample_rate_hz", sa.Integer, nullable=False),
-    sa.Column("sha256", sa.LargeBinary, nullable=False),
-    sa.Column("digest_ok", sa.Boolean),
-    sa.Column("flac", sa.LargeBinary, nullable=False),
-)
-_CLIP_REFUSALS = sa.Table(
-    "clip_refusals",
-    _METADATA,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("node", sa.String(64), nullable=False),
-    sa.Column("boot", sa.BigInteger, nullable=False),
-    sa.Column("sequence", sa.BigInteger, nullable=False),
-    sa.Column("incident_id", sa.String(64), nullable=False, index=True),
-    sa.Column("received_ns", sa.BigInteger, nullable=False),
-    sa.Column("reason", sa.String(64), nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
-)
-_NODE_STATUS = sa.Table(
-    "node_status",
-    _METADATA,
-    sa.Column("node", sa.String(64), primary_key=True),
-    sa.Column("boot", sa.BigInteger, nullable=False),
-    sa.Column("last_heard_ns", sa.BigInteger, nullable=False),
-    sa.Column("hello_ns", sa.BigInteger),
-    sa.Column("heartbeat_ns", sa.BigInteger),
-    sa.Column("software_version", sa.String(64), nullable=False),
-    sa.Column("model_id", sa.String(64), nullable=False),
-    sa.Column("sample_rate_hz", sa.Integer),
-    sa.Column("clock_state", sa.String(32)),
-    sa.Column("clock_sigma_ns", sa.BigInteger),
-    sa.Column("next_sequence", sa.BigInteger),
-    sa.Column("unacked", sa.BigInteger),
-    sa.Column("gap_samples", sa.BigInteger),
-    sa.Column("noise_level_db", sa.Float),
-)
 
 _INCIDENT_ENCODER = msgspec.json.Encoder()
 _INCIDENT_DECODER = msgspec.json.Decoder(IncidentRecord)
@@ -287,38 +180,24 @@ _INCIDENT_DECODER = msgspec.json.Decoder(IncidentRecord)
 class History:
     """The store. Open it with `History.open`, close it with `close` or a ``with`` statement."""
 
-    def __init__(self, engine: sa.Engine, name: str) -> None:
-        self._engine = engine
-        self._name = name
-        self._writer = engine.execution_options(shotline_write=True)
-        self._lock = threading.RLock()
-        self._in_memory = isinstance(engine.pool, sa.StaticPool)
-        self._insert: Any = _insert_of(engine.dialect.name)
-        self._new_detection = self._insert(_DETECTIONS).on_conflict_do_nothing()
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._new_detection = database.insert(DETECTIONS).on_conflict_do_nothing()
         self._examples: Counter[str] = Counter()
+        with database.reading() as db:
+            kept = sa.select(REJECTS.c.reason, sa.func.count()).group_by(REJECTS.c.reason)
+            for reason, count in db.execute(kept):
+                self._examples[reason] = count
 
     @classmethod
     def open(cls, url_or_path: str | Path) -> History:
-        """Open a history, or make a new one where there is none.
-
-        Parameters
-        ----------
-        url_or_path : str | Path
-            A path of a SQLite file, or a URL: ``sqlite:///path``, ``sqlite://`` (in memory), ``postgresql+...``.
-
-        Raises
-        ------
-        StorageError
-            It cannot be opened or written, is damaged, is something else, or was written by a newer Shotline.
-        """
-        engine, name = _engine(url_or_path)
-        history = cls(engine, name)
+        """Open a history, or make a new one where there is none; see `Database.open`."""
+        database = Database.open(url_or_path)
         try:
-            history._prepare()
+            return cls(database)
         except BaseException:
-            history.close()
+            database.close()
             raise
-        return history
 
     def __enter__(self) -> Self:
         return self
@@ -331,11 +210,11 @@ class History:
     @property
     def name(self) -> str:
         """Where it is, without a password."""
-        return self._name
+        return self.database.name
 
     def close(self) -> None:
         """Close every connection."""
-        self._engine.dispose()
+        self.database.close()
 
     # --- detections ---------------------------------------------------------------------------------------------
 
@@ -362,7 +241,7 @@ class History:
             }
             for item in items
         ]
-        with self._write() as db:
+        with self.database.writing() as db:
             step = db.begin_nested()
             if db.execute(self._new_detection, rows).rowcount == len(rows):
                 step.commit()
@@ -380,7 +259,7 @@ class History:
 
     def raw_of(self, uids: Sequence[DetectionId]) -> dict[DetectionId, bytes]:
         """Return the stored bytes of those of the given detections that are there."""
-        with self._read() as db:
+        with self.database.reading() as db:
             return self._known(db, uids)
 
     @staticmethod
@@ -402,7 +281,7 @@ class History:
 
     def stored(self, since_ns: int, until_ns: int | None = None) -> Iterator[StoredDetection]:
         """Yield detections as `detections` does, with their bytes and when they were received."""
-        table = _DETECTIONS.c
+        table = DETECTIONS.c
         key = (table.arrival_time_ns, table.node, table.boot, table.sequence)
         query = sa.select(*key, table.raw, table.received_ns).order_by(*key).limit(_PAGE_ROWS)
         query = query.where(table.arrival_time_ns >= since_ns)
@@ -411,7 +290,7 @@ class History:
         after: tuple[Any, ...] | None = None
         while True:
             page = query if after is None else query.where(sa.tuple_(*key) > sa.tuple_(*after))
-            with self._read() as db:
+            with self.database.reading() as db:
                 rows = db.execute(page).all()
             for _, node, boot, sequence, raw, received_ns in rows:
                 yield StoredDetection(self._decoded(raw, DetectionId(node, boot, sequence)), raw, received_ns)
@@ -427,19 +306,19 @@ class History:
             {"node": uid.node, "boot": uid.boot, "sequence": uid.sequence, "disposition": disposition}
             for uid, disposition in items
         ]
-        with self._write() as db:
-            db.execute(self._insert(_DISPOSITIONS).on_conflict_do_nothing(), rows)
+        with self.database.writing() as db:
+            db.execute(self.database.insert(DISPOSITIONS).on_conflict_do_nothing(), rows)
 
     def disposition_counts(self) -> dict[str, dict[str, int]]:
         """Return how many detections are kept but not used: by node, then by disposition."""
-        table = _DISPOSITIONS.c
+        table = DISPOSITIONS.c
         query = (
             sa.select(table.node, table.disposition, sa.func.count())
             .group_by(table.node, table.disposition)
             .order_by(table.node, table.disposition)
         )
         counts: dict[str, dict[str, int]] = {}
-        with self._read() as db:
+        with self.database.reading() as db:
             for node, disposition, count in db.execute(query):
                 counts.setdefault(node, {})[disposition] = count
         return counts
@@ -468,16 +347,16 @@ class History:
             "probability": record.probability,
             "record": data,
         }
-        table = _INCIDENTS.c
-        with self._write() as db:
-            if db.execute(self._insert(_INCIDENTS).on_conflict_do_nothing(), row).rowcount == 1:
+        table = INCIDENTS.c
+        with self.database.writing() as db:
+            if db.execute(self.database.insert(INCIDENTS).on_conflict_do_nothing(), row).rowcount == 1:
                 return True
             query = sa.select(table.record).where(table.id == record.id, table.revision == record.revision)
             there = db.execute(query).scalar_one()
         if there == data or _INCIDENT_DECODER.decode(there) == record:
             return False
         raise StorageError(
-            f"incident {record.id} revision {record.revision} is in {self._name} with other content; "
+            f"incident {record.id} revision {record.revision} is in {self.name} with other content; "
             "a revision is never rewritten, append the next one"
         )
 
@@ -488,7 +367,7 @@ class History:
 
         ``since_ns`` (inclusive) and ``until_ns`` (exclusive) bound the time of the first shot in that revision.
         """
-        table, newest = _INCIDENTS.c, _INCIDENTS.alias("newest")
+        table, newest = INCIDENTS.c, INCIDENTS.alias("newest")
         last = sa.select(sa.func.max(newest.c.revision)).where(newest.c.id == table.id).scalar_subquery()
         query = sa.select(table.record).where(table.revision == last)
         if since_ns is not None:
@@ -499,22 +378,22 @@ class History:
 
     def incident_revisions(self, incident_id: str) -> list[IncidentRecord]:
         """Return every revision of an incident, first to last; empty when there is no such incident."""
-        table = _INCIDENTS.c
+        table = INCIDENTS.c
         return self._records(sa.select(table.record).where(table.id == incident_id).order_by(table.revision))
 
     # --- receipts -----------------------------------------------------------------------------------------------
 
     def append_receipt(self, receipt: Receipt) -> None:
         """Append what a sink said."""
-        with self._write() as db:
-            db.execute(sa.insert(_RECEIPTS), asdict(receipt))
+        with self.database.writing() as db:
+            db.execute(sa.insert(RECEIPTS), asdict(receipt))
 
     def receipts(self, incident_id: str) -> list[Receipt]:
         """Return every receipt of an incident, in the order they came."""
-        table = _RECEIPTS.c
-        columns = [column for column in _RECEIPTS.columns if column.name != "id"]
+        table = RECEIPTS.c
+        columns = [column for column in RECEIPTS.columns if column.name != "id"]
         query = sa.select(*columns).where(table.incident_id == incident_id).order_by(table.id)
-        with self._read() as db:
+        with self.database.reading() as db:
             return [Receipt(**row) for row in db.execute(query).mappings()]
 
     def undelivered(self, sink: str, *, since_ns: int | None = None) -> list[IncidentRecord]:
@@ -526,7 +405,7 @@ class History:
         since_ns : int | None
             Leave out revisions concluded before this event time.
         """
-        table, receipt = _INCIDENTS.c, _RECEIPTS.c
+        table, receipt = INCIDENTS.c, RECEIPTS.c
         taken = sa.exists().where(
             receipt.incident_id == table.id, receipt.revision == table.revision, receipt.sink == sink, receipt.ok
         )
@@ -539,32 +418,32 @@ class History:
 
     def append_clips(self, outcomes: Sequence[ClipOutcome]) -> None:
         """Append what came of requests for clips, in one transaction; a clip that is there already stays as it is."""
-        with self._write() as db:
+        with self.database.writing() as db:
             for outcome in outcomes:
                 row = {name: getattr(outcome, name) for name in type(outcome).__dataclass_fields__ if name != "uid"}
                 row |= outcome.uid._asdict()
                 if isinstance(outcome, CollectedClip):
-                    db.execute(self._insert(_CLIPS).on_conflict_do_nothing(), row)
+                    db.execute(self.database.insert(CLIPS).on_conflict_do_nothing(), row)
                 else:
-                    db.execute(sa.insert(_CLIP_REFUSALS), row)
+                    db.execute(sa.insert(CLIP_REFUSALS), row)
 
     def clips(self, incident_id: str) -> list[CollectedClip]:
         """Return the clips of an incident, by start."""
-        table = _CLIPS.c
+        table = CLIPS.c
         order = (table.start_time_ns, table.node, table.boot, table.sequence)
-        return self._clips(sa.select(_CLIPS).where(table.incident_id == incident_id).order_by(*order))
+        return self._clips(sa.select(CLIPS).where(table.incident_id == incident_id).order_by(*order))
 
     def clip(self, uid: DetectionId) -> CollectedClip | None:
         """Return the clip of a detection; None when there is none."""
-        table = _CLIPS.c
-        query = sa.select(_CLIPS).where(table.node == uid.node, table.boot == uid.boot, table.sequence == uid.sequence)
+        table = CLIPS.c
+        query = sa.select(CLIPS).where(table.node == uid.node, table.boot == uid.boot, table.sequence == uid.sequence)
         return next(iter(self._clips(query)), None)
 
     def clip_refusals(self, incident_id: str) -> list[RefusedClip]:
         """Return the clips of an incident that were asked for and did not come, in the order it was known."""
-        table = _CLIP_REFUSALS.c
-        query = sa.select(_CLIP_REFUSALS).where(table.incident_id == incident_id).order_by(table.id)
-        with self._read() as db:
+        table = CLIP_REFUSALS.c
+        query = sa.select(CLIP_REFUSALS).where(table.incident_id == incident_id).order_by(table.id)
+        with self.database.reading() as db:
             return [
                 RefusedClip(
                     uid=DetectionId(row.node, row.boot, row.sequence),
@@ -577,7 +456,7 @@ class History:
             ]
 
     def _clips(self, query: sa.Select[Any]) -> list[CollectedClip]:
-        with self._read() as db:
+        with self.database.reading() as db:
             return [
                 CollectedClip(
                     uid=DetectionId(row.node, row.boot, row.sequence),
@@ -602,24 +481,22 @@ class History:
         """Keep the last word of several nodes in one transaction."""
         if not statuses:
             return
-        insert = self._insert(_NODE_STATUS)
-        changed = {
-            column.name: insert.excluded[column.name] for column in _NODE_STATUS.columns if column.name != "node"
-        }
+        insert = self.database.insert(NODE_STATUS)
+        changed = {column.name: insert.excluded[column.name] for column in NODE_STATUS.columns if column.name != "node"}
         # Not `asdict`, which copies deeply: thousands of nodes are written every two seconds.
-        names = [column.name for column in _NODE_STATUS.columns]
+        names = [column.name for column in NODE_STATUS.columns]
         rows = [
             {name: getattr(status, name) for name in names}
             | {"clock_state": None if status.clock_state is None else status.clock_state.value}
             for status in statuses
         ]
-        with self._write() as db:
+        with self.database.writing() as db:
             db.execute(insert.on_conflict_do_update(index_elements=["node"], set_=changed), rows)
 
     def node_statuses(self) -> list[NodeStatus]:
         """Return the last word of every node that ever spoke, by node id."""
-        with self._read() as db:
-            rows = db.execute(sa.select(_NODE_STATUS).order_by(_NODE_STATUS.c.node)).mappings().all()
+        with self.database.reading() as db:
+            rows = db.execute(sa.select(NODE_STATUS).order_by(NODE_STATUS.c.node)).mappings().all()
         return [
             NodeStatus(**{**row, "clock_state": None if row["clock_state"] is None else ClockState(row["clock_state"])})
             for row in rows
@@ -638,12 +515,12 @@ class History:
         """
         if not rejects:
             return
-        insert = self._insert(_REJECTS)
+        insert = self.database.insert(REJECTS)
         upsert = insert.on_conflict_do_update(
-            index_elements=["reason", "detail", "raw"], set_={"count": _REJECTS.c.count + insert.excluded.count}
+            index_elements=["reason", "detail", "raw"], set_={"count": REJECTS.c.count + insert.excluded.count}
         )
-        table = _REJECTS.c
-        with self._write() as db:
+        table = REJECTS.c
+        with self.database.writing() as db:
             for reject in rejects:
                 detail, raw = reject.detail, reject.raw[:_RAW_REJECT_BYTES]
                 if self._examples[reject.reason] >= _EXAMPLES_PER_REASON:
@@ -664,39 +541,39 @@ class History:
 
     def reject_counts(self) -> dict[str, int]:
         """Return how many messages were not taken, by reason."""
-        query = sa.select(_REJECTS.c.reason, sa.func.sum(_REJECTS.c.count)).group_by(_REJECTS.c.reason)
-        with self._read() as db:
-            return {reason: int(count) for reason, count in db.execute(query.order_by(_REJECTS.c.reason))}
+        query = sa.select(REJECTS.c.reason, sa.func.sum(REJECTS.c.count)).group_by(REJECTS.c.reason)
+        with self.database.reading() as db:
+            return {reason: int(count) for reason, count in db.execute(query.order_by(REJECTS.c.reason))}
 
     def rejects(self, *, limit: int = 100) -> list[CountedReject]:
         """Return the rejects that were kept, latest kind first."""
-        table = _REJECTS.c
+        table = REJECTS.c
         query = sa.select(table.reason, table.detail, table.raw, table.first_ns, table.count)
-        with self._read() as db:
+        with self.database.reading() as db:
             return [CountedReject(*row) for row in db.execute(query.order_by(table.id.desc()).limit(limit))]
 
     # --- all ----------------------------------------------------------------------------------------------------
 
     def counts(self) -> HistoryCounts:
         """Return how much is kept. Counts every row: for people, not for every loop."""
-        with self._read() as db:
+        with self.database.reading() as db:
 
             def rows(table: sa.Table) -> int:
                 return db.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
 
-            distinct = sa.select(sa.func.count(sa.distinct(_INCIDENTS.c.id)))
-            rejects = sa.select(sa.func.coalesce(sa.func.sum(_REJECTS.c.count), 0))
+            distinct = sa.select(sa.func.count(sa.distinct(INCIDENTS.c.id)))
+            rejects = sa.select(sa.func.coalesce(sa.func.sum(REJECTS.c.count), 0))
             return HistoryCounts(
-                detections=rows(_DETECTIONS),
+                detections=rows(DETECTIONS),
                 incidents=db.execute(distinct).scalar_one(),
-                revisions=rows(_INCIDENTS),
-                receipts=rows(_RECEIPTS),
+                revisions=rows(INCIDENTS),
+                receipts=rows(RECEIPTS),
                 rejects=int(db.execute(rejects).scalar_one()),
-                nodes=rows(_NODE_STATUS),
+                nodes=rows(NODE_STATUS),
             )
 
     def _records(self, query: sa.Select[Any]) -> list[IncidentRecord]:
-        with self._read() as db:
+        with self.database.reading() as db:
             found = db.execute(query).scalars().all()
         return [_INCIDENT_DECODER.decode(data) for data in found]
 
@@ -705,118 +582,8 @@ class History:
             message = decode(raw)
         except MessageError as error:
             raise StorageError(
-                f"detection {uid} in {self._name} cannot be read ({error}); restore the database from a backup"
+                f"detection {uid} in {self.name} cannot be read ({error}); restore the database from a backup"
             ) from error
         if not isinstance(message, Detection):
-            raise StorageError(f"detection {uid} in {self._name} holds a {type(message).__name__}; restore a backup")
+            raise StorageError(f"detection {uid} in {self.name} holds a {type(message).__name__}; restore a backup")
         return message
-
-    @contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        with self._lock, self._storage_errors(), self._writer.begin() as db:
-            yield db
-
-    @contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        if self._in_memory:
-            with self._lock, self._storage_errors(), self._engine.begin() as db:
-                yield db
-        else:
-            with self._storage_errors(), self._engine.begin() as db:
-                yield db
-
-    @contextmanager
-    def _storage_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            raise StorageError(f"{self._name}: {_advice(str(error.orig))}") from error
-
-    def _prepare(self) -> None:
-        with self._write() as db:
-            tables = set(sa.inspect(db).get_table_names())
-            if tables and _META.name not in tables:
-                raise StorageError(
-                    f"{self._name} is a database of something else (it has the table '{min(tables)}' and no "
-                    f"'{_META.name}'); give the history a file or database of its own"
-                )
-            _METADATA.create_all(db)
-            db.execute(
-                self._insert(_META).on_conflict_do_nothing(), {"key": "schema_version", "value": str(SCHEMA_VERSION)}
-            )
-            version = db.execute(sa.select(_META.c.value).where(_META.c.key == "schema_version")).scalar_one()
-            if version != str(SCHEMA_VERSION):
-                raise StorageError(
-                    f"{self._name} has tables of version {version}, this Shotline knows {SCHEMA_VERSION}; "
-                    "run the Shotline that wrote it, or one that is newer"
-                )
-            kept = sa.select(_REJECTS.c.reason, sa.func.count()).group_by(_REJECTS.c.reason)
-            for reason, count in db.execute(kept):
-                self._examples[reason] = count
-
-
-def _insert_of(dialect: str) -> Any:
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert
-    return sqlite.insert
-
-
-def _engine(url_or_path: str | Path) -> tuple[sa.Engine, str]:
-    text = str(url_or_path)
-    try:
-        url = sa.make_url(text) if "://" in text else sa.URL.create("sqlite", database=text)
-    except sa.exc.ArgumentError as error:
-        raise StorageError(f"'{text}' is not a path or a database URL such as sqlite:///history.db") from error
-    name = url.render_as_string(hide_password=True) if "://" in text else text
-    if url.get_backend_name() == "postgresql":
-        try:
-            return sa.create_engine(url), name
-        except ModuleNotFoundError as error:
-            raise StorageError(f"{name} needs the driver '{error.name}'; install it with pip") from error
-        except sa.exc.NoSuchModuleError as error:
-            raise StorageError(f"{name}: no such driver; write postgresql+psycopg://user@host/name") from error
-    if url.get_backend_name() != "sqlite":
-        raise StorageError(f"{name}: Shotline keeps its history in sqlite or postgresql; use one of them")
-    if url.database in (None, "", ":memory:"):
-        engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool, connect_args={"check_same_thread": False})
-    else:
-        engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False})
-    sa.event.listen(engine, "connect", _on_sqlite_connect)
-    sa.event.listen(engine, "begin", _on_sqlite_begin)
-    return engine, name
-
-
-def _on_sqlite_connect(connection: Any, _record: object) -> None:
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
-
-
-def _on_sqlite_begin(connection: sa.Connection) -> None:
-    write = connection.get_execution_options().get("shotline_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-_ADVICE = (
-    (
-        "full",
-        "the disk is full; free space on it: what was acknowledged is kept, nodes send the rest again",
-    ),
-    ("locked", "another process holds the database; stop it (a second server, a backup or a shell) and start again"),
-    ("readonly", "the database cannot be written; give this user write permission on the file and its folder"),
-    ("not a database", "the file is not a history; name another file, or restore this one from a backup"),
-    ("malformed", "the database is damaged; move it aside and restore a backup, nodes keep what is not acknowledged"),
-    ("unable to open", "the file cannot be opened; create its folder and give this user write permission there"),
-    ("disk i/o", "the disk fails to read or write; check it (dmesg), then restore a backup if the database is damaged"),
-)
-
-
-def _advice(seen: str) -> str:
-    for words, advice in _ADVICE:
-        if words in seen.lower():
-            return f"{advice} [{seen}]"
-    return f"the database refuses: {seen}"

@@ -56,7 +56,7 @@ def test_identities_are_looked_up_and_not_searched_for() -> None:
     """A list of triples makes SQLite read every detection that was ever stored, at each one that comes twice."""
     compiled = history_module._KNOWN.compile(dialect=sqlite.dialect())
     with closing(sqlite3.connect(":memory:")) as db:
-        db.execute(str(CreateTable(history_module._DETECTIONS).compile(dialect=sqlite.dialect())))
+        db.execute(str(CreateTable(history_module.DETECTIONS).compile(dialect=sqlite.dialect())))
         plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {compiled}", [0] * len(compiled.params))]
     assert any("PRIMARY KEY (node=? AND boot=? AND sequence=?)" in step for step in plan)
     assert not any(step.startswith("SCAN") for step in plan)
@@ -220,20 +220,20 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
 def test_a_full_disk_loses_nothing_that_was_stored(tmp_path: Path) -> None:
     with History.open(tmp_path / "history.db") as history:
         history.store([stored(detection(0))])
-        with history._engine.connect() as db:
+        with history.database.engine.connect() as db:
             pages = db.exec_driver_sql("PRAGMA page_count").scalar_one()
             db.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
         batch = [stored(detection(sequence)) for sequence in range(1, 1_000)]
         with pytest.raises(StorageError, match=r"history.db: the disk is full; free space on it"):
             history.store(batch)
         assert list(history.detections(0)) == [detection(0)]
-        with history._engine.connect() as db:
+        with history.database.engine.connect() as db:
             db.exec_driver_sql(f"PRAGMA max_page_count={pages + 1_000}")
         assert history.store(batch) == [True] * 999
 
 
 def test_a_locked_database_says_who_to_look_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history_module, "_BUSY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("fusion_server.database._BUSY_TIMEOUT_S", 0.01)
     path = tmp_path / "history.db"
     with History.open(path) as history, closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -274,7 +274,7 @@ def test_an_incident_that_cannot_be_kept_is_told_and_kept_later(
 
 
 def test_a_full_disk_stops_acknowledgements_and_nothing_else(server: Running) -> None:
-    engine, most_pages = server.app.history._engine, [0]
+    engine, most_pages = server.app.history.database.engine, [0]
 
     @sqlalchemy.event.listens_for(engine, "begin")
     def _(db: sqlalchemy.Connection) -> None:
