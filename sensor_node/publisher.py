@@ -64,7 +64,7 @@ class PublisherSettings:
         Between attempts to connect, growing from the first to the second.
     """
 
-    resend_after_s: float = 0.5
+    resend_after_s: float = 2.0
     resend_most_s: float = 8.0
     heartbeat_s: float = 5.0
     window: int = 256
