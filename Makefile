@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml
 	@# Just this torch is built for the CPU on every index; torchaudio asks for another one, and works beside it.
 	$(VENV)/bin/pip install --quiet torch==2.13.0
 	$(VENV)/bin/pip install --quiet --no-deps torchaudio==2.11.0
-	$(VENV)/bin/pip install --quiet --editable '.[node,server,train,dev]'
+	$(VENV)/bin/pip install --quiet --editable '.[node,server,outputs,train,dev]'
 	@echo "compiling the hot loops, once: half a minute or so"
 	$(VENV)/bin/python -m fusion_server.warm
 	@touch $@

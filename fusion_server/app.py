@@ -23,8 +23,8 @@ import msgspec
 
 from fusion_server.admission import RateLimit
 from fusion_server.clips import ClipCollector
-from fusion_server.config import ConsoleSinkSection, JsonlSinkSection, ServerConfig, WebhookSinkSection
-from fusion_server.dispatch import ConsoleSink, Dispatcher, JsonlSink, SigningSecret, Sink, WebhookSink
+from fusion_server.config import ServerConfig
+from fusion_server.dispatch import Dispatcher
 from fusion_server.engine import Disposition, FusionEngine
 from fusion_server.flac import decode_flac
 from fusion_server.health import (
@@ -43,7 +43,10 @@ from fusion_server.health import (
 )
 from fusion_server.history import History
 from fusion_server.http_server import HttpServer
+from fusion_server.metrics import LatencyHistogram, MetricsSnapshot, SinkNumbers, alert_latency_s
 from fusion_server.receiver import CurveGuard, Intake, Receiver
+from fusion_server.sinks import make_sink
+from shotline import __version__
 from shotline.allowlist import WatchedAllowList
 from shotline.domain import DetectionId, Incident, IncidentState
 from shotline.errors import MessageError, StorageError, TransportError
@@ -136,6 +139,9 @@ class ServerApp:
         self._fusion_failures = 0
         self._detections_before = 0
         self._looped_s: float | None = None
+        self._latency = LatencyHistogram()
+        self._revisions: Counter[str] = Counter()
+        self._advanced_ns: int | None = None
 
     def __enter__(self) -> Self:
         self._history = History.open(self._config.server.database)
@@ -259,6 +265,41 @@ class ServerApp:
         ]
         return HealthReport(now_ns, tuple(checks))
 
+    def metrics(self) -> MetricsSnapshot:
+        """Count everything, now. Any thread may ask."""
+        now_ns = self._now_ns()
+        counters = self._intake.counters
+        report = self.health()
+        last_heard_ns = self._intake.last_heard_ns()
+        limit_ns = now_ns - round(self._config.server.silent_after_s * NS_PER_S)
+        unused: Counter[str] = Counter()
+        for counts in list(self._unused.values()):
+            unused.update(dict(counts))
+        sinks = () if self._dispatcher is None else self._dispatcher.status()
+        event_ns = self._clock.event_ns(now_ns)
+        return MetricsSnapshot(
+            version=__version__,
+            messages=counters.messages,
+            detections=counters.fresh,
+            duplicates=counters.duplicates,
+            rejects=dict(counters.rejects),
+            unused=unused,
+            revisions=dict(self._revisions),
+            incidents=Counter(record.state for record in list(self._known.values())),
+            sinks=[SinkNumbers(s.name, s.waiting, s.delivered, s.gave_up, s.failures_in_a_row) for s in sinks],
+            latency_counts=self._latency.counts,
+            latency_sum_s=self._latency.sum_s,
+            surveyed=len(self._registry),
+            silent=sum(last_heard_ns.get(site.node, -1) < limit_ns for site in self._registry),
+            connections=self._intake.peers,
+            last_heard_ns=last_heard_ns,
+            unacked={s.node: s.unacked for s in self._history.node_statuses() if s.unacked is not None},
+            fusion_lag_s=(event_ns - (event_ns if self._advanced_ns is None else self._advanced_ns)) / NS_PER_S,
+            fusion_failures=self._fusion_failures,
+            loop_age_s=None if self._looped_s is None else self._monotonic_s() - self._looped_s,
+            checks={check.name: check.status.value for check in report.checks},
+        )
+
     def _start(self) -> None:
         config = self._config
         self._detections_before = self._history.counts().detections
@@ -275,7 +316,10 @@ class ServerApp:
             clips=self._clips,
         )
         self._receiver = Receiver(config.server.bind, self._intake, curve=curve)
-        sinks = [self._sink(section) for section in config.sinks]
+        sinks = [
+            make_sink(section, config, revisions=self._history.incident_revisions, console_to=self._alerts_to)
+            for section in config.sinks
+        ]
         self._dispatcher = Dispatcher(sinks, self._history, test=config.server.test_alerts)
         self._dispatcher.start()
         if config.http.enabled:
@@ -297,24 +341,12 @@ class ServerApp:
             health=self.health,
             node_reports=self._intake.node_reports,
             live=self._live,
+            metrics=self.metrics,
             mode=mode,
             silent_after_s=self._config.server.silent_after_s,
             now_ns=self._now_ns,
         )
         self._http = HttpServer(app, self._config.http.host, self._config.http.port)
-
-    def _sink(self, section: ConsoleSinkSection | JsonlSinkSection | WebhookSinkSection) -> Sink:
-        if isinstance(section, ConsoleSinkSection):
-            return ConsoleSink(self._alerts_to, name=section.name)
-        if isinstance(section, JsonlSinkSection):
-            return JsonlSink(Path(section.path), name=section.name)
-        return WebhookSink(
-            section.url,
-            SigningSecret.load(Path(section.secret_file)),
-            name=section.name,
-            timeout_s=section.timeout_s,
-            plain_http=section.plain_http,
-        )
 
     def _rebuild(self) -> None:
         """Bring the engine to where it was: the last two minutes again, in the order and at the pace they came.
@@ -357,7 +389,9 @@ class ServerApp:
                 self._note(detection, self._engine.add(detection), unused)
             # Silence of a node means something only once it would have spoken.
             delay_ns = round(self._intake.report_delay_s * NS_PER_S)
-            self._conclude(self._engine.advance_to(self._clock.event_ns(self._now_ns() - delay_ns)))
+            advance_to_ns = self._clock.event_ns(self._now_ns() - delay_ns)
+            self._conclude(self._engine.advance_to(advance_to_ns))
+            self._advanced_ns = advance_to_ns
         except Exception:
             self._fusion_failed(f"fusing {len(fresh)} detections")
         if unused:
@@ -430,6 +464,10 @@ class ServerApp:
             del self._known[next(iter(self._known))]
 
     def _publish(self, record: IncidentRecord) -> None:
+        self._revisions[record.state] += 1
+        latency_s = alert_latency_s(record, event_ns=self._clock.event_ns(self._now_ns()))
+        if latency_s is not None:
+            self._latency.observe(latency_s)
         if self._dispatcher is not None:
             self._dispatcher.publish(record)
         if self._live is not None:

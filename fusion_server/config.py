@@ -22,14 +22,22 @@ from shotline.timebase import EventClock, parse_utc
 __all__ = [
     "ClipsSection",
     "ConsoleSinkSection",
+    "CotSinkSection",
+    "FolderSinkSection",
     "FrameSection",
     "FusionSection",
     "HttpSection",
+    "HttpSinkSection",
+    "IdentitySection",
     "JsonlSinkSection",
+    "MqttSinkSection",
     "NodeSection",
+    "NotifySinkSection",
     "ReplayClockSection",
     "ServerConfig",
     "ServerSection",
+    "SinkSection",
+    "SyslogSinkSection",
     "SystemClockSection",
     "WeatherSection",
     "WebhookSinkSection",
@@ -38,6 +46,20 @@ __all__ = [
 
 _SINK_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 _SinkName = Annotated[str, Field(pattern=_SINK_NAME)]
+_STREAM_URL = r"^(tcp|tls|udp)://.+:[0-9]+$"
+_TOPIC_PATTERN = r"^[^ +#$/][^ +#]*$"
+_CA_WORDS = "certificates of the authority that signed the other side's, PEM; absent = those of this machine"
+_Format = Literal["cap", "eido", "cloudevents"]
+_PATHS_OF_SINKS = (
+    "path",
+    "secret_file",
+    "token_file",
+    "password_file",
+    "address_file",
+    "ca_file",
+    "certificate_file",
+    "key_file",
+)
 
 
 class ServerSection(ConfigModel):
@@ -124,6 +146,33 @@ class HttpSection(ConfigModel):
     )
     port: int = Field(
         default=8080, title="port", description="TCP port to listen on; 0 is any free port", ge=0, le=65_535
+    )
+
+
+class IdentitySection(ConfigModel):
+    """Who speaks in alerts that other systems read."""
+
+    name: str = Field(
+        default="shotline.invalid",
+        title="name",
+        description="of this system, like a host name of yours: unique, the same for ever; ids elsewhere are made "
+        "with it",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$",
+        max_length=200,
+    )
+    operator: str = Field(
+        default="Shotline",
+        title="operator",
+        description="who runs it, for people to read",
+        min_length=1,
+        max_length=200,
+    )
+    incident_type: str | None = Field(
+        default=None,
+        title="type of incident",
+        description="code in NENA's registry of incident types that your centre takes for gunfire; for format eido",
+        pattern=r"^[A-Za-z0-9_-]+$",
+        max_length=64,
     )
 
 
@@ -251,6 +300,151 @@ class WebhookSinkSection(ConfigModel):
     plain_http: bool = Field(
         default=False, title="allow http", description="post to http:// beyond this machine, on a network you trust"
     )
+    envelope: Literal["standard", "cloudevents"] = Field(
+        default="standard", title="envelope", description="`standard`, or `cloudevents` for a CloudEvent as the body"
+    )
+
+
+class HttpSinkSection(ConfigModel):
+    """Alerts posted to an HTTP endpoint as documents: CAP 1.2, NENA EIDO or CloudEvents."""
+
+    kind: Literal["http"] = Field(title="kind", description="`http`")
+    name: _SinkName = Field(default="http", title="name", description="unique among sinks; receipts are kept under it")
+    url: str = Field(title="address", description="where to post to", pattern=r"^https?://.+$", max_length=2048)
+    format: _Format = Field(title="format", description="`cap`, `eido` or `cloudevents`")
+    token_file: str | None = Field(
+        default=None,
+        title="token",
+        description="file with a bearer token, readable by its owner only; absent = none is sent",
+        min_length=1,
+    )
+    timeout_s: float = Field(
+        default=15.0, title="timeout", description="seconds to wait for an answer", gt=0.0, le=120.0
+    )
+    plain_http: bool = Field(
+        default=False, title="allow http", description="post to http:// beyond this machine, on a network you trust"
+    )
+
+
+class FolderSinkSection(ConfigModel):
+    """Alerts written into a folder, a file for each revision."""
+
+    kind: Literal["folder"] = Field(title="kind", description="`folder`")
+    name: _SinkName = Field(
+        default="folder", title="name", description="unique among sinks; receipts are kept under it"
+    )
+    path: str = Field(title="folder", description="must exist", min_length=1)
+    format: _Format = Field(title="format", description="`cap`, `eido` or `cloudevents`")
+
+
+class CotSinkSection(ConfigModel):
+    """Alerts to TAK, as Cursor on Target events."""
+
+    kind: Literal["cot"] = Field(title="kind", description="`cot`")
+    name: _SinkName = Field(default="cot", title="name", description="unique among sinks; receipts are kept under it")
+    url: str = Field(
+        title="address",
+        description="`tls://host:8089`, `tcp://host:8087` or `udp://host:4242`",
+        pattern=_STREAM_URL,
+    )
+    ca_file: str | None = Field(default=None, title="authority", description=_CA_WORDS, min_length=1)
+    certificate_file: str | None = Field(
+        default=None, title="certificate", description="ours, PEM; TAK servers ask for one", min_length=1
+    )
+    key_file: str | None = Field(
+        default=None, title="key", description="of our certificate, PEM, if it is in a file of its own", min_length=1
+    )
+    confirm: bool = Field(
+        default=True,
+        title="confirm",
+        description="wait until the server answers a ping after the event; false where it is no TAK server",
+    )
+    stale_s: float = Field(
+        default=3600.0, title="stale", description="seconds that the mark stays on the screens", ge=10.0, le=604_800.0
+    )
+    timeout_s: float = Field(
+        default=15.0, title="timeout", description="seconds to wait for an answer", gt=0.0, le=120.0
+    )
+
+
+class MqttSinkSection(ConfigModel):
+    """Alerts to an MQTT 5 broker, found by Home Assistant."""
+
+    kind: Literal["mqtt"] = Field(title="kind", description="`mqtt`")
+    name: _SinkName = Field(default="mqtt", title="name", description="unique among sinks; receipts are kept under it")
+    url: str = Field(
+        title="broker",
+        description="`mqtts://host:8883` or `mqtt://host:1883`",
+        pattern=r"^mqtts?://.+$",
+        max_length=512,
+    )
+    username: str | None = Field(default=None, title="user", description="absent = none", min_length=1)
+    password_file: str | None = Field(
+        default=None, title="password", description="file readable by its owner only; with username", min_length=1
+    )
+    ca_file: str | None = Field(default=None, title="authority", description=_CA_WORDS, min_length=1)
+    topic: str = Field(
+        default="shotline",
+        title="topic",
+        description="that all topics begin with",
+        pattern=_TOPIC_PATTERN,
+        max_length=200,
+    )
+    keep_s: float = Field(
+        default=86_400.0,
+        title="keep",
+        description="seconds that the broker keeps the state of an incident for those who come later",
+        ge=60.0,
+        le=31_536_000.0,
+    )
+    home_assistant: bool = Field(
+        default=True, title="Home Assistant", description="publish what it needs to find the alerts"
+    )
+    discovery_prefix: str = Field(
+        default="homeassistant", title="discovery", description="where it looks", pattern=_TOPIC_PATTERN, max_length=200
+    )
+    timeout_s: float = Field(
+        default=15.0, title="timeout", description="seconds for all messages of an alert", gt=0.0, le=120.0
+    )
+
+    @model_validator(mode="after")
+    def _a_user_for_the_password(self) -> MqttSinkSection:
+        if self.password_file is not None and self.username is None:
+            raise ValueError("password_file is given and username is not; give both")
+        return self
+
+
+class NotifySinkSection(ConfigModel):
+    """Alerts as text to people: e-mail, text messages, chats, through apprise."""
+
+    kind: Literal["notify"] = Field(title="kind", description="`notify`")
+    name: _SinkName = Field(
+        default="notify", title="name", description="unique among sinks; receipts are kept under it"
+    )
+    address_file: str = Field(
+        title="address", description="file with one apprise URL, readable by its owner only", min_length=1
+    )
+
+
+class SyslogSinkSection(ConfigModel):
+    """Alerts to a syslog collector (RFC 5424)."""
+
+    kind: Literal["syslog"] = Field(title="kind", description="`syslog`")
+    name: _SinkName = Field(
+        default="syslog", title="name", description="unique among sinks; receipts are kept under it"
+    )
+    url: str = Field(
+        title="address",
+        description="`tls://host:6514`, `tcp://host:601` or `udp://host:514`",
+        pattern=_STREAM_URL,
+    )
+    ca_file: str | None = Field(default=None, title="authority", description=_CA_WORDS, min_length=1)
+    facility: Literal[
+        "user", "daemon", "auth", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"
+    ] = Field(default="local4", title="facility", description="`user`, `daemon`, `auth` or `local0` to `local7`")
+    timeout_s: float = Field(
+        default=15.0, title="timeout", description="seconds to wait for an answer", gt=0.0, le=120.0
+    )
 
 
 class SystemClockSection(ConfigModel):
@@ -346,7 +540,18 @@ class ClipsSection(ConfigModel):
     in_replay: bool = Field(default=False, title="replays", description="ask in a replay too")
 
 
-_Sink = Annotated[ConsoleSinkSection | JsonlSinkSection | WebhookSinkSection, Field(discriminator="kind")]
+SinkSection = (
+    ConsoleSinkSection
+    | JsonlSinkSection
+    | WebhookSinkSection
+    | HttpSinkSection
+    | FolderSinkSection
+    | CotSinkSection
+    | MqttSinkSection
+    | NotifySinkSection
+    | SyslogSinkSection
+)
+_Sink = Annotated[SinkSection, Field(discriminator="kind")]
 _Clock = Annotated[SystemClockSection | ReplayClockSection, Field(discriminator="kind")]
 
 
@@ -355,6 +560,9 @@ class ServerConfig(ConfigModel):
 
     server: ServerSection = Field(default_factory=ServerSection, title="server", description="the server itself")
     http: HttpSection = Field(default_factory=HttpSection, title="http", description="API and page")
+    identity: IdentitySection = Field(
+        default_factory=IdentitySection, title="identity", description="who speaks in alerts"
+    )
     frame: FrameSection | None = Field(default=None, title="frame", description="origin of the local frame")
     weather: WeatherSection = Field(default_factory=WeatherSection, title="weather", description="the air")
     nodes: Annotated[tuple[NodeSection, ...], Field(strict=False)] = Field(
@@ -491,6 +699,12 @@ def _cross_problems(config: ServerConfig, path: Path) -> list[Problem]:
             problem(
                 "sinks", index, "name", f"two sinks are named '{name}'; receipts are kept by name, give each its own"
             )
+    for index, sink in enumerate(config.sinks):
+        form = getattr(sink, "format", sink.kind)
+        if form in ("cap", "eido", "cot") and config.frame is None:
+            problem("sinks", index, "kind", f"{form} needs degrees but there is no [frame]; add the origin")
+        if form == "eido" and config.identity.incident_type is None:
+            problem("sinks", index, "format", "eido needs a type of incident; give [identity] incident_type")
     return problems
 
 
@@ -503,11 +717,11 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
     secret_file = None if server.curve_secret_file is None else resolve(server.curve_secret_file)
     allow_list = None if server.allow_list is None else resolve(server.allow_list)
     sinks = tuple(
-        sink.model_copy(update={"path": resolve(sink.path)})
-        if isinstance(sink, JsonlSinkSection)
-        else sink.model_copy(update={"secret_file": resolve(sink.secret_file)})
-        if isinstance(sink, WebhookSinkSection)
-        else sink
+        sink.model_copy(
+            update={
+                field: resolve(path) for field in _PATHS_OF_SINKS if (path := getattr(sink, field, None)) is not None
+            }
+        )
         for sink in config.sinks
     )
     return config.model_copy(

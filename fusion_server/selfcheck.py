@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from fusion_server.app import load_keys
-from fusion_server.config import JsonlSinkSection, ServerConfig, WebhookSinkSection
-from fusion_server.dispatch import SigningSecret, WebhookSink
+from fusion_server.config import FolderSinkSection, JsonlSinkSection, ServerConfig
 from fusion_server.health import check_disk, check_store
 from fusion_server.history import History
 from fusion_server.http_server import listening_socket
 from fusion_server.receiver import Intake, Receiver
+from fusion_server.sinks import make_sink
 from shotline.errors import ShotlineError
 from shotline.health import Check, CheckStatus, HealthReport
 
@@ -75,11 +76,11 @@ def _listen(config: ServerConfig) -> None:
 
 def _make_sinks(config: ServerConfig) -> None:
     for section in config.sinks:
-        if isinstance(section, WebhookSinkSection):
-            secret = SigningSecret.load(Path(section.secret_file))
-            WebhookSink(section.url, secret, name=section.name, plain_http=section.plain_http)
-        elif isinstance(section, JsonlSinkSection) and not Path(section.path).parent.is_dir():
+        make_sink(section, config, revisions=lambda _incident: [], console_to=io.StringIO())
+        if isinstance(section, JsonlSinkSection) and not Path(section.path).parent.is_dir():
             raise ShotlineError(f"sink '{section.name}': the folder of {section.path} is not there; create it")
+        if isinstance(section, FolderSinkSection) and not Path(section.path).is_dir():
+            raise ShotlineError(f"sink '{section.name}': the folder {section.path} is not there; create it")
 
 
 def _try(name: str, good: str, attempt: Callable[[], object]) -> Check:

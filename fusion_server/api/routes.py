@@ -29,11 +29,13 @@ from fusion_server.api.documents import (
 )
 from fusion_server.api.feed import RELOAD_EVENT, LiveFeed, Subscription, incident_event
 from fusion_server.api.geojson import incident_features, incidents_collection, nodes_collection
+from fusion_server.api.metrics import metrics_router
 from fusion_server.api.page import page_router
 from fusion_server.api.problems import ApiProblemError, add_problem_handlers
 from fusion_server.api.security import SecurityHeaders
 from fusion_server.health import NodeReport
 from fusion_server.history import History
+from fusion_server.metrics import MetricsSnapshot
 from fusion_server.registry import Registry
 from shotline import __version__
 from shotline.domain import DetectionId
@@ -70,6 +72,7 @@ def create_app(
     health: Callable[[], HealthReport],
     node_reports: Callable[[], Mapping[str, NodeReport]] = dict,
     live: LiveFeed,
+    metrics: Callable[[], MetricsSnapshot] | None = None,
     mode: Mode = Mode.LIVE,
     silent_after_s: float = 60.0,
     heartbeat_s: float = _HEARTBEAT_S,
@@ -93,6 +96,8 @@ def create_app(
         Returns what nodes said of themselves, by node id.
     live : LiveFeed
         Publish each incident to it after the commit.
+    metrics : callable | None
+        Makes the numbers of ``/metrics``; None serves none.
     mode : Mode
         Anything but live is announced by a banner on the page.
     silent_after_s : float
@@ -162,7 +167,8 @@ def create_app(
         following = _next_page(request, limit=limit, offset=offset) if more else None
         headers = {"Link": f'<{following}>; rel="next"'} if following else {}
         if geojson_frame is not None:
-            return _json(incidents_collection(records, geojson_frame), media_type=_GEOJSON, headers=headers)
+            found_features = incidents_collection(records, geojson_frame) | {"mode": mode}
+            return _json(found_features, media_type=_GEOJSON, headers=headers)
         return _json(IncidentPage(incidents=records, limit=limit, offset=offset, next=following), headers=headers)
 
     @app.get(
@@ -174,7 +180,7 @@ def create_app(
         """The incident's point, 95 % ellipse, rounds and all nodes, as a FeatureCollection."""
         geojson_frame = geodetic()
         record = revisions_of(incident_id)[-1]
-        return _json(incident_features(record, nodes_now(), geojson_frame), media_type=_GEOJSON)
+        return _json(incident_features(record, nodes_now(), geojson_frame) | {"mode": mode}, media_type=_GEOJSON)
 
     @app.get(
         "/incidents/{incident_id}",
@@ -271,6 +277,8 @@ def create_app(
         stream = _stream(live, subscription, missed, heartbeat_s=heartbeat_s, now_ns=now_ns)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
+    if metrics is not None:
+        app.include_router(metrics_router(metrics))
     app.include_router(page_router())
     _complete_openapi(app)
     return app

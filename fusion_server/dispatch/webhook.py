@@ -11,21 +11,16 @@ import base64
 import binascii
 import hashlib
 import hmac
-import http.client
-import ipaddress
-import math
-import ssl
 import stat
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
-from fusion_server.dispatch.sink import Alert, DeliveryError, check_sink_name
-from shotline import __version__
+from fusion_server.dispatch.formats import CLOUDEVENT_TYPE, Identity, cloudevent
+from fusion_server.dispatch.httppost import HttpEndpoint
+from fusion_server.dispatch.sink import Alert, check_sink_name
 from shotline.errors import InputError
 from shotline.records import IncidentRecord
 from shotline.units import NS_PER_S
@@ -34,13 +29,6 @@ __all__ = ["SigningSecret", "WebhookSink"]
 
 _PREFIX = "whsec_"
 _MIN_KEY_BYTES, _MAX_KEY_BYTES = 24, 64
-_HOPELESS = {
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.GONE,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-}
 
 
 class _Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +128,8 @@ class WebhookSink:
         For connecting, and for each wait on the answer.
     plain_http : bool
         Accept an endpoint whose traffic others on the network can read.
+    envelope_for : Identity | None
+        Post a CloudEvent from this system; None posts the plain payload.
     now_ns : callable
         Wall clock, UTC nanoseconds.
 
@@ -157,13 +147,16 @@ class WebhookSink:
         name: str = "webhook",
         timeout_s: float = 15.0,
         plain_http: bool = False,
+        envelope_for: Identity | None = None,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._name = check_sink_name(name)
         self._secret = secret
-        self._timeout_s = timeout_s
+        self._envelope_for = envelope_for
         self._now_ns = now_ns
-        self._tls, self._host, self._port, self._target = _endpoint(url, plain_http=plain_http)
+        self._endpoint = HttpEndpoint(
+            url, what="the signature is what authenticates", timeout_s=timeout_s, plain_http=plain_http
+        )
 
     @property
     def name(self) -> str:
@@ -177,93 +170,25 @@ class WebhookSink:
     def send(self, alert: Alert) -> None:
         """POST one alert; a 2xx answer is delivery."""
         record = alert.record
-        body = msgspec.json.encode(
-            _Payload(
-                type=f"incident.{record.state}",
-                timestamp=record.as_of_utc,
-                test=alert.test,
-                replay=alert.replay,
-                data=record,
-            )
-        )
+        body, media_type = self._body(alert)
         message_id, timestamp_s = self.message_id(record), self._now_ns() // NS_PER_S
         headers = {
-            "Content-Type": "application/json",
-            "User-Agent": f"shotline/{__version__}",
+            "Content-Type": media_type,
             "webhook-id": message_id,
             "webhook-timestamp": str(timestamp_s),
             "webhook-signature": self._secret.sign(message_id, timestamp_s, body),
         }
-        status, reason, retry_after = self._post(body, headers)
-        if 200 <= status < 300:
-            return
-        detail = f"{self._where} answered {status} {reason}".rstrip()
-        if 300 <= status < 400:
-            detail += "; redirects are not followed, give the final address"
-        raise DeliveryError(detail, retryable=status not in _HOPELESS, retry_after_s=_seconds(retry_after))
+        self._endpoint.post(body, headers)
 
-    @property
-    def _where(self) -> str:
-        return f"{self._host}:{self._port}"
-
-    def _post(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, str | None]:
-        connection: http.client.HTTPConnection
-        if self._tls:
-            context = ssl.create_default_context()
-            connection = http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=context)
-        else:
-            connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-        try:
-            connection.request("POST", self._target, body=body, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.reason, answer.getheader("Retry-After")
-        except TimeoutError as error:
-            raise DeliveryError(f"{self._where} did not answer within {self._timeout_s:g} s", retryable=True) from error
-        except ssl.SSLCertVerificationError as error:
-            raise DeliveryError(
-                f"the certificate of {self._where} is not trusted: {error.verify_message}", retryable=True
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise DeliveryError(f"cannot reach {self._where}: {words}", retryable=True) from error
-        finally:
-            connection.close()
-
-
-def _endpoint(url: str, *, plain_http: bool) -> tuple[bool, str, int, str]:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise InputError(f"the webhook's address is not a URL: {error}", field="url") from error
-    if parts.scheme not in ("http", "https") or not host:
-        raise InputError("the webhook's address is not a URL such as https://dispatch.example.org/shots", field="url")
-    if parts.username or parts.password:
-        raise InputError("the webhook's address has a password in it; the signature is what authenticates", field="url")
-    if not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
-        raise InputError("the webhook's address has blanks or letters beyond ASCII; percent-encode them", field="url")
-    tls = parts.scheme == "https"
-    if not tls and not plain_http and not _loopback(host):
-        raise InputError(
-            f"http to {host} can be read by everybody on the way; use https, or set plain_http on a network you trust",
-            field="url",
+    def _body(self, alert: Alert) -> tuple[bytes, str]:
+        if self._envelope_for is not None:
+            return cloudevent(alert, self._envelope_for), CLOUDEVENT_TYPE
+        record = alert.record
+        payload = _Payload(
+            type=f"incident.{record.state}",
+            timestamp=record.as_of_utc,
+            test=alert.test,
+            replay=alert.replay,
+            data=record,
         )
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return tls, host, port or (443 if tls else 80), target
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    try:
-        seconds = float(retry_after) if retry_after else math.nan
-    except ValueError:
-        return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+        return msgspec.json.encode(payload), "application/json"
