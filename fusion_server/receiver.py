@@ -50,6 +50,7 @@ _MOST_AT_THE_DOOR = 4096
 _MOST_TOLD_AT_ONCE = 64
 """Heartbeats after one commit: thousands at once would hold up the acknowledgements behind them."""
 _MOST_UNKEPT_CLIPS = 64
+_COUNTED_LATE = "(came while the history could not be written; counted, the bytes not kept)"
 _TOLD_AGAIN_NS = NS_PER_S
 """Who is turned away unread hears of it no more often than this."""
 
@@ -282,7 +283,9 @@ class Intake:
         ]
         self._turned_away.clear()
         if self._rejects:
-            self._write(lambda: self._store.count_rejects(self._rejects))
+            if not self._write(lambda: self._store.count_rejects(self._rejects)):
+                for reject in self._rejects:
+                    self._turned_away[reject.reason, _COUNTED_LATE] += reject.count
             self._rejects = []
         if now_ns >= self._next_round_ns or now_ns + self._heartbeat_ns < self._next_round_ns:
             self._next_round_ns = now_ns + self._heartbeat_ns
@@ -617,12 +620,13 @@ def _claimed_identity(data: bytes) -> tuple[int, int] | tuple[None, None]:
     """Return (boot, sequence) of bytes that look like a detection, so that its node need not send it for ever."""
     try:
         head = _LOOSE.decode(data)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None, None
     if len(head) < 5 or head[0] != 2:
         return None, None
     boot, sequence = head[3], head[4]
-    if isinstance(boot, int) and isinstance(sequence, int) and 0 <= boot < 2**63 and 0 <= sequence < 2**63:
+    # True is an int for isinstance, and none on the wire.
+    if type(boot) is int and type(sequence) is int and 0 <= boot < 2**63 and 0 <= sequence < 2**63:
         return boot, sequence
     return None, None
 

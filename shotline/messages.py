@@ -285,16 +285,18 @@ def decode(data: bytes) -> Message:
         raise MessageError(
             RejectReason.TOO_LARGE, f"message of {len(data)} bytes, expected at most {MAX_MESSAGE_BYTES}"
         )
-    version = _schema_version(data)
-    if version != SCHEMA_VERSION:
-        raise MessageError(
-            RejectReason.UNSUPPORTED_VERSION,
-            f"schema version {version}, this reader knows {SCHEMA_VERSION}; update the older side",
-        )
     try:
+        version = _schema_version(data)
+        if version != SCHEMA_VERSION:
+            raise MessageError(
+                RejectReason.UNSUPPORTED_VERSION,
+                f"schema version {version}, this reader knows {SCHEMA_VERSION}; update the older side",
+            )
         message: Message = _DECODER.decode(data)
     except msgspec.DecodeError as error:  # limits not kept, and text that is not UTF-8
         raise MessageError(RejectReason.MALFORMED, str(error)) from error
+    except RecursionError as error:
+        raise MessageError(RejectReason.MALFORMED, "arrays within arrays, deeper than any message has them") from error
     return message
 
 

@@ -202,6 +202,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 def test_every_message_of_the_real_gpsd_is_read(bench: Bench) -> None:
     bench.start_gpsd()
     client = bench.client(not_before_ns=ns_of(_NOW))
+    # gpsd says DEVICE once, when it has recognised the receiver: who connects later finds it in DEVICES only.
+    bench.until(client, lambda: bench.of(Watch), "gpsd answers, before the receiver speaks")
 
     def complete() -> list[Fix]:
         return [fix for fix in bench.heard if isinstance(fix, Fix) and None not in (fix.sigma_east_m, fix.sigma_up_m)]

@@ -200,12 +200,15 @@ BAD = {
         _changed(1, 2), RejectReason.UNSUPPORTED_VERSION, "schema version 2, this reader knows 1; update the older"
     ),
     "version zero": Bad(_changed(1, 0), RejectReason.UNSUPPORTED_VERSION, "schema version 0, this reader knows 1"),
+    "text that is not UTF-8": Bad(
+        encode(DETECTION).replace(b"roof-03", b"roof-\xff3"), RejectReason.MALFORMED, "Invalid UTF-8 encoded string"
+    ),
+    "nested without end": Bad(
+        b"\x93\x02\x01" + b"\x91" * 60_000, RejectReason.MALFORMED, "arrays within arrays, deeper than any message"
+    ),
     "unknown tag": Bad(_changed(0, 99), RejectReason.MALFORMED, "Invalid value 99"),
     "missing field": Bad(b"\x93\x04\x01\x5f", RejectReason.MALFORMED, "`array` of at least length 4, got 3"),
     "node with a blank": Bad(_changed(2, "roof 3"), RejectReason.MALFORMED, "matching regex"),
-    "text that is not UTF-8": Bad(
-        encode(REJECT).replace(b"kept", b"\xecept"), RejectReason.MALFORMED, "Invalid UTF-8 encoded string"
-    ),
     "node too long": Bad(_changed(2, "n" * 65), RejectReason.MALFORMED, "length <= 64"),
     "boot negative": Bad(_changed(3, -1), RejectReason.MALFORMED, "`int` >= 0 - at `$[3]`"),
     "sequence beyond int63": Bad(_changed(4, 2**63), RejectReason.MALFORMED, "at `$[4]`"),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from chrony_lines import LOCAL, NOTHING, PULSE, SERVER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,23 +18,6 @@ from sensor_node.sampleclock import UNTIMED_SIGMA_NS
 from shotline.domain import ClockState
 from shotline.errors import EdgeError, InputError
 
-# What chronyc 4.3 said: of a pulse that makes the clock 2 ms slow; of a server; of nothing; of `local stratum 10`.
-PULSE = (
-    "50505300,PPS,1,1796069572.018372747,0.002000000,-0.000000031,0.000000412,-12.345,0.001,0.113,0.000000001,"
-    "0.000011279,1.0,Normal\n"
-)
-SERVER = (
-    "C0000201,192.0.2.1,3,1796069500.250000000,-0.000150000,0.000020000,0.000040000,7.125,-0.002,0.050,0.012000000,"
-    "0.000900000,64.3,Normal\n"
-)
-NOTHING = (
-    "00000000,,0,0.000000000,0.000000000,0.000000000,0.000000000,0.000,0.000,0.000,1.000000000,1.000000000,0.0,"
-    "Not synchronised\n"
-)
-LOCAL = (
-    "7F7F0101,,10,1796069920.118270852,0.000000000,0.000000000,0.000000000,0.000,0.000,0.000,0.000000000,0.000000000,"
-    "0.0,Normal\n"
-)
 PULSE_NS = 1_796_069_572_018_372_747
 
 

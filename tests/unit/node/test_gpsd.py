@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from gpsd_lines import (
+    BUILD_NS,
+    DEVICE,
+    DEVICES,
+    ERROR,
+    PPS,
+    SAMPLES,
+    SKY,
+    TOFF,
+    TPV,
+    TPV_2D,
+    TPV_NS,
+    VERSION,
+    WATCH,
+    GpsdFuzz,
+    mutated_line,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,50 +45,6 @@ from sensor_node.gpsd import (
     Watch,
 )
 from shotline.errors import InputError
-
-# What gpsd 3.22 of Debian 12 said of a receiver on a pseudo terminal; satellites cut down to three.
-VERSION = b'{"class":"VERSION","release":"3.22","rev":"3.22","proto_major":3,"proto_minor":14}\r\n'
-DEVICES = (
-    b'{"class":"DEVICES","devices":[{"class":"DEVICE","path":"/dev/pts/0","activated":"2026-11-30T20:13:22.083Z",'
-    b'"native":0,"bps":38400,"parity":"N","stopbits":1,"cycle":1.00}]}\r\n'
-)
-WATCH = (
-    b'{"class":"WATCH","enable":true,"json":true,"nmea":false,"raw":0,"scaled":false,"timing":false,'
-    b'"split24":false,"pps":true}\r\n'
-)
-DEVICE = (
-    b'{"class":"DEVICE","path":"/dev/pts/0","driver":"NMEA0183","activated":"2026-11-30T20:13:23.083Z","native":0,'
-    b'"bps":38400,"parity":"N","stopbits":1,"cycle":1.00}\r\n'
-)
-TOFF = (
-    b'{"class":"TOFF","device":"/dev/pts/0","real_sec":1796069603, "real_nsec":80000000,"clock_sec":1796069603,'
-    b'"clock_nsec":83310385}\r\n'
-)
-TPV_2D = (
-    b'{"class":"TPV","device":"/dev/pts/0","mode":2,"time":"2026-11-30T20:13:23.080Z","ept":0.005,"lat":51.501234500,'
-    b'"lon":-0.141234500,"track":0.0000,"magtrack":359.8331,"magvar":-0.2,"speed":0.000}\r\n'
-)
-TPV = (
-    b'{"class":"TPV","device":"/dev/pts/0","mode":3,"time":"2026-11-30T20:13:24.080Z","ept":0.005,"lat":51.501234500,'
-    b'"lon":-0.141234500,"altHAE":-3.9000,"altMSL":30.0000,"alt":30.0000,"epx":24.615,"epy":41.384,"epv":39.100,'
-    b'"track":0.0000,"magtrack":359.8331,"magvar":-0.2,"speed":0.000,"climb":0.000,"eps":82.77,"epc":78.20,'
-    b'"geoidSep":-33.900,"eph":20.900,"sep":38.000}\r\n'
-)
-SKY = (
-    b'{"class":"SKY","device":"/dev/pts/0","xdop":1.64,"ydop":2.76,"vdop":1.70,"tdop":11.31,"hdop":1.10,"gdop":24.44,'
-    b'"pdop":2.00,"nSat":10,"uSat":8,"satellites":[{"PRN":2,"el":22.0,"az":20.0,"ss":32.0,"used":true,"gnssid":0,'
-    b'"svid":2},{"PRN":5,"el":25.0,"az":50.0,"ss":35.0,"used":true,"gnssid":0,"svid":5},{"PRN":24,"el":44.0,'
-    b'"az":240.0,"ss":34.0,"used":false,"gnssid":0,"svid":24}]}\r\n'
-)
-# Of a receiver with a pulse, as gpsd_json(5) shows it.
-PPS = (
-    b'{"class":"PPS","device":"/dev/ttyAMA0","real_sec":1796069604,"real_nsec":0,"clock_sec":1796069603,'
-    b'"clock_nsec":999998750,"precision":-20}\r\n'
-)
-ERROR = b'{"class":"ERROR","message":"Unrecognized request \'?FOO;\'"}\r\n'
-SAMPLES = (VERSION, DEVICES, WATCH, DEVICE, TOFF, TPV_2D, TPV, SKY, PPS, ERROR)
-TPV_NS = 1_796_069_604_080_000_000
-BUILD_NS = 1_767_225_600_000_000_000  # 2026-01-01
 
 
 def one(line: bytes, **arguments: int) -> GpsdMessage:
@@ -330,77 +302,13 @@ class TestLines:
             GpsdParser(max_line_bytes=0)
 
 
-_VALUE = re.compile(rb"(?<=:)(?:-?[0-9.]+|true|false|\"[^\"]*\")")
-_VALUES = (
-    b"null", b"true", b"0", b"-0.0", b"1e308", b"-1e308", b"1e-320", b"4294967296", b"-9223372036854775809", b"9" * 40,
-    b"3.0", b'""', b'"2007-04-16T20:13:24.080Z"', b'"2026-02-29T00:00:00Z"', b"[]", b"{}", b"[[[]]]", b'"\\u0000"',
-)  # fmt: skip
-_TOKENS = (
-    b"NaN", b"-Infinity", b"1e999", b"-1e-999", b"9" * 40, b"0" * 40, b"null", b"true", b"[]", b"{}", b'"', b"\\u0000",
-    b"\\ud800", b"\xff", b"\xc3\x28", b"\xed\xa0\x80", b"\x00", b"\r", b"[" * 200, b'{"a":' * 200, b"TPV", b"PPS",
-    b"SKY", b'"class":', b'"mode":4', b"2007-04-16", b"-",
-)  # fmt: skip
-
-
-def fuzz_gpsd(lines: int, rng: np.random.Generator, *, max_line_bytes: int = 2_048) -> GpsdCounts:
-    """Feed a parser so many mutated lines in random portions; check that nothing is raised, kept or left uncounted."""
-    parser = GpsdParser(not_before_ns=BUILD_NS, max_line_bytes=max_line_bytes)
-    waiting, messages, sent = b"", 0, 0
-    for number in range(lines):
-        waiting += _mutated(rng)
-        if number % 8 and number < lines - 1:
-            continue
-        waiting += b"\n" if number == lines - 1 else b""
-        sent += len(waiting)
-        start = 0
-        while start < len(waiting):
-            size = int(rng.integers(1, 4_096))
-            messages += len(parser.feed(waiting[start : start + size]))
-            assert parser.buffered_bytes <= max_line_bytes
-            start += size
-            if rng.random() < 0.02:
-                parser.cut()
-        waiting = b""
-    counts = parser.counts
-    assert counts.bytes == sent
-    assert counts.messages == messages
-    assert counts.lines == counts.messages + counts.ignored + sum(counts.rejected.values())
-    return counts
-
-
-def _mutated(rng: np.random.Generator) -> bytes:
-    line = bytearray(SAMPLES[int(rng.integers(len(SAMPLES)))])
-    for _ in range(int(rng.geometric(0.4)) - 1):
-        at, span = int(rng.integers(len(line) + 1)), int(rng.geometric(0.1))
-        match int(rng.integers(9)):
-            case 0:
-                line[at : at + 1] = bytes([int(rng.integers(256))])
-            case 1:
-                del line[at : at + span]
-            case 2:
-                line[at:at] = _TOKENS[int(rng.integers(len(_TOKENS)))]
-            case 3:
-                line[at : at + span] = _TOKENS[int(rng.integers(len(_TOKENS)))]
-            case 4:
-                line[at:at] = line[at : at + 4 * span]
-            case 5:
-                del line[at:]
-            case 6:
-                line[at:at] = rng.bytes(span)
-            case _:
-                if values := list(_VALUE.finditer(line)):
-                    start, end = values[int(rng.integers(len(values)))].span()
-                    line[start:end] = _VALUES[int(rng.integers(len(_VALUES)))]
-    if rng.random() < 0.01:
-        line[1:1] = b"x" * int(rng.integers(1_000, 5_000))
-    if rng.random() < 0.95 and not line.endswith(b"\n"):
-        line += b"\n"
-    return bytes(line)
-
-
 class TestFuzz:
     def test_mutated_lines(self) -> None:
-        counts = fuzz_gpsd(6_000, np.random.default_rng(20_261_130))
+        rng = np.random.default_rng(20_261_130)
+        fuzz = GpsdFuzz(rng)
+        for _ in range(750):
+            fuzz.feed(b"".join(mutated_line(rng) for _ in range(8)))
+        counts = fuzz.counts()
         # Every way out was taken, so the mutations reach beyond the JSON decoder.
         assert set(counts.rejected) == set(GpsdReject)
         assert counts.messages > 1_000

@@ -144,7 +144,9 @@ CLIP_REQUEST = ClipRequest(node="a", boot=1, sequence=2, incident_id="i")
         ([changed(1, 2)], RejectReason.UNSUPPORTED_VERSION, "schema version 2, this reader knows 1", (7, 3)),
         ([changed(9, 251.0)], RejectReason.MALFORMED, "at `$[9]`", (7, 3)),
         ([changed(4, -1)], RejectReason.MALFORMED, "at `$[4]`", (None, None)),
+        ([changed(4, True)], RejectReason.MALFORMED, "at `$[4]`", (None, None)),
         ([changed(4, "x")], RejectReason.MALFORMED, "at `$[4]`", (None, None)),
+        ([b"\x91" * 60_000], RejectReason.MALFORMED, "arrays within arrays, deeper than any", (None, None)),
         ([encode(CLIP_REQUEST)], RejectReason.UNEXPECTED_MESSAGE, "ClipRequest, which a server does not", (None, None)),
         ([encode(Ack(boot=1, sequences=()))], RejectReason.UNEXPECTED_MESSAGE, "Ack, which a server", (None, None)),
     ],
@@ -199,6 +201,8 @@ def test_nothing_is_acknowledged_when_the_commit_fails(
     intake.take(b"1", [b""], now_ns=NOW_NS)
     assert intake.commit(now_ns=NOW_NS).fresh == (detection(0),)
     assert intake.storage_problem == ""
+    # What was rejected meanwhile is counted now.
+    assert history.reject_counts() == {"truncated": 2} == dict(intake.counters.rejects)
 
 
 def test_hello_is_answered_at_once_and_live_peers_get_heartbeats(intake: Intake) -> None:

@@ -22,7 +22,7 @@ from sensor_node.spool import (
     interleave,
     is_sure_shot,
 )
-from sensor_node.spoolfile import SpoolFile, look
+from sensor_node.spoolfile import SpoolFile, look, salvage
 from shotline.domain import ClockState
 from shotline.errors import StorageError
 from shotline.messages import Detection, LevelReference, encode
@@ -439,6 +439,17 @@ class TestDamage:
             assert not {0, 1} & set(found)
             assert "it was moved to spool.db.damaged-1" in spool.notice
         assert (tmp_path / "spool.db.damaged-1").stat().st_size == size_bytes
+
+    def test_a_name_that_is_no_text_any_more_costs_its_detection_only(self, tmp_path: Path) -> None:
+        path = tmp_path / "spool.db"
+        with DiskSpool(path) as spool:
+            for sequence in range(3):
+                spool.append(detection(sequence))
+        spoiled = encode(detection(1)).replace(b"\xa1a", b"\xa1\xff", 1)
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("UPDATE waiting SET data = ? WHERE sequence = 1", (spoiled,))
+        rows, _ = salvage(path)
+        assert [row.sequence for row in rows] == [0, 2]
 
     def test_one_damaged_file_after_the_other_is_the_card(self, tmp_path: Path) -> None:
         path = tmp_path / "spool.db"
