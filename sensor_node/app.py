@@ -67,7 +67,13 @@ def replay_to_file(app: FilePlayer, out: Path) -> Summary:
 
 
 def replay_to_server(
-    app: FilePlayer, endpoint: str, *, clock: EventClock | None, stopping: Callable[[], bool], patience_s: float
+    app: FilePlayer,
+    endpoint: str,
+    *,
+    clock: EventClock | None,
+    stopping: Callable[[], bool],
+    patience_s: float,
+    curve: CurveClientKeys | None = None,
 ) -> Summary:
     """Play to a server, and wait until it has acknowledged everything or has said nothing new for ``patience_s``."""
     return _serve(
@@ -79,7 +85,7 @@ def replay_to_server(
         until_done=True,
         patience_s=patience_s,
         heartbeat_s=PublisherSettings().heartbeat_s,
-        curve=None,
+        curve=curve,
     )
 
 

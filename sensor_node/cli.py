@@ -59,6 +59,11 @@ def replay(
     ] = DEFAULT_CLASSIFIER,
     out: Annotated[Path | None, typer.Option(help="Write a file of detections.")] = None,
     server: Annotated[str | None, typer.Option(help="Send to a server, like tcp://127.0.0.1:5570.")] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="Secret key file of the node, for a server that wants keys. With --server-key."),
+    ] = None,
+    server_key: Annotated[str | None, typer.Option(help="Public key of that server.")] = None,
     pace: Annotated[
         float | None, typer.Option(help="Recorded seconds per second; else as fast as possible. With --server.")
     ] = None,
@@ -77,15 +82,21 @@ def replay(
     import time
 
     from sensor_node.app import replay_to_file, replay_to_server, stop_on_signals
+    from sensor_node.connection import CurveClientKeys
     from sensor_node.player import FilePlayer, FileSource
     from sensor_node.profile import NodeProfile
     from shotline.domain import ClockState
     from shotline.errors import InputError
+    from shotline.keyfiles import is_public_key, load_key_pair
     from shotline.timebase import EventClock, parse_utc
     from shotline.units import ns_from_seconds
 
     if (out is None) == (server is None):
         raise InputError("say where detections go: either --out FILE or --server ENDPOINT")
+    if (key_file is None) != (server_key is None):
+        raise InputError("--key-file and --server-key go together; give both or neither")
+    if server_key is not None and not is_public_key(server_key):
+        raise InputError(f"{server_key} is not the z85 text of a key; see `shotline keys show`", field="--server-key")
     if out is not None and (pace is not None or event_clock is not None):
         raise InputError("--pace and --event-clock are for --server; a file is written as fast as possible")
     if event_clock is not None and pace is None:
@@ -108,6 +119,9 @@ def replay(
         summary = replay_to_file(player, out)
     else:
         assert server is not None
+        curve = None
+        if key_file is not None and server_key is not None:
+            curve = CurveClientKeys(load_key_pair(key_file), server_key)
         clock = None
         if pace is not None and event_clock is not None:
             event_ns, wall_ns = (parse_utc(text, field="--event-clock") for text in event_clock)
@@ -115,7 +129,9 @@ def replay(
         elif pace is not None:
             clock = EventClock(player.start_time_ns, time.time_ns(), pace)
         with stop_on_signals() as stopping:
-            summary = replay_to_server(player, server, clock=clock, stopping=stopping, patience_s=patience_s)
+            summary = replay_to_server(
+                player, server, clock=clock, stopping=stopping, patience_s=patience_s, curve=curve
+            )
     _report(summary, as_json=as_json)
 
 

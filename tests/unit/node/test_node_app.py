@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,19 +22,24 @@ import soundfile
 import zmq
 from typer.testing import CliRunner
 
+from fusion_server.history import History
+from fusion_server.receiver import CurveGuard, Intake, Receiver
 from sensor_node import app as node_app
 from sensor_node import diskspool
 from sensor_node.app import replay_to_file, replay_to_server, run_node, stop_on_signals
 from sensor_node.cli import app as commands
 from sensor_node.config import load_node_config
+from sensor_node.connection import CurveClientKeys
 from sensor_node.diskspool import DiskSpool
 from sensor_node.nodecheck import check_node
 from sensor_node.player import FilePlayer, FileSource, sources_from_config
 from sensor_node.profile import NodeProfile, profile_from_config
 from sensor_node.spool import SpoolLimits
+from shotline.allowlist import WatchedAllowList, edit_allow_list
 from shotline.domain import ClockState
 from shotline.errors import AudioError, ConfigError, InputError, StorageError
 from shotline.health import CheckStatus
+from shotline.keyfiles import KeyPair
 from shotline.messages import Ack, Detection, Heartbeat, Hello, Reject, RejectReason, decode, encode, iter_frames
 from shotline.timebase import EventClock, parse_utc
 from shotline_models.registry import DEFAULT_CLASSIFIER
@@ -122,6 +128,50 @@ class Server:
                         )
                     if self.answer != "silence":
                         router.send_multipart([peer, encode(answer)])
+
+
+class TestReplayWithKeys:
+    def test_a_server_that_wants_keys(self, wav: Path, tmp_path: Path) -> None:
+        server, own = (KeyPair(*(half.decode() for half in zmq.curve_keypair())) for _ in range(2))
+        allowed = tmp_path / "nodes.toml"
+        edit_allow_list(allowed, lambda before: before.enrol("roof-1", own.public, now_ns=1), create=True)
+        keys = WatchedAllowList(allowed)
+        stop = threading.Event()
+        with History.open("sqlite://") as history:
+            intake = Intake(history, boot=1, keys=keys)
+            with Receiver("tcp://127.0.0.1:0", intake, curve=CurveGuard(server, keys)) as receiver:
+
+                def serve() -> None:
+                    while not stop.is_set():
+                        receiver.poll(20, time.time_ns)
+
+                thread = threading.Thread(target=serve)
+                thread.start()
+                try:
+                    summary = replay_to_server(
+                        player(wav),
+                        receiver.endpoint,
+                        clock=None,
+                        stopping=never,
+                        patience_s=30.0,
+                        curve=CurveClientKeys(own, server.public),
+                    )
+                finally:
+                    stop.set()
+                    thread.join(10.0)
+            assert (summary.problem, summary.unacked, summary.detections) == ("", 0, 2)
+            assert history.counts().detections == 2
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            (["--key-file", "a.key_secret"], "--key-file and --server-key go together"),
+            (["--key-file", "a.key_secret", "--server-key", "x"], "is not the z85 text of a key"),
+        ],
+    )
+    def test_half_a_key(self, wav: Path, options: list[str], says: str) -> None:
+        result = CliRunner().invoke(commands, ["replay", str(wav), "--server", "tcp://127.0.0.1:9", *options])
+        assert says in str(result.exception)
 
 
 class TestReplayToFile:
