@@ -5,6 +5,7 @@ Its own process, the real PortAudio, a real server: for tests and for benchmarks
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -13,8 +14,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import termios
 import threading
 import time
+from array import array
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -45,6 +48,8 @@ class Air:
         self._end = os.open(folder / "pipe", os.O_RDWR | os.O_NONBLOCK)
         self._rng = np.random.default_rng(2)
         self._bang = threading.Event()
+        self.fired_ns: list[int] = []
+        """UTC at which blocks with a bang were given to the card."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._blow)
 
@@ -64,11 +69,12 @@ class Air:
     def _blow(self) -> None:
         start_s, sent = time.monotonic(), 0
         while not self._stop.is_set():
-            if (time.monotonic() - start_s) * RATE_HZ < sent:
+            if (time.monotonic() - start_s) * RATE_HZ < sent or self._waiting_bytes() > BLOCK:
                 time.sleep(0.002)
                 continue
             sound = 30.0 * self._rng.standard_normal(BLOCK)
-            if self._bang.is_set():
+            bang = self._bang.is_set()
+            if bang:
                 self._bang.clear()
                 late_s = np.arange(BLOCK - 400) / RATE_HZ
                 sound[400:] += 15_000.0 * np.exp(-late_s / 0.002) * np.cos(2 * np.pi * 700.0 * late_s)
@@ -78,6 +84,14 @@ class Air:
                 time.sleep(0.002)
                 continue
             sent += BLOCK
+            if bang:
+                self.fired_ns.append(time.time_ns())
+
+    def _waiting_bytes(self) -> int:
+        """Return what the card has not read yet: sound that waits in the pipe would be heard late."""
+        waiting = array("i", [0])
+        fcntl.ioctl(self._end, termios.FIONREAD, waiting)
+        return waiting[0]
 
 
 class Roof:
