@@ -69,7 +69,7 @@ def measure(folder: Path, *, minutes: float, per_hour: float) -> dict[str, float
             feeding.start()
             stack.callback(feeding.join)
             stack.callback(ended.set)
-        air = stack.enter_context(Air(folder))
+        air = stack.enter_context(Air(folder / "roof-1"))
         roof = Roof(folder, stack, command, heartbeat_s=5.0)
         time.sleep(WARM_UP_S)
         before = used(roof.node.pid)

@@ -18,6 +18,8 @@ import termios
 import threading
 import time
 from array import array
+from collections import deque
+from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
@@ -40,16 +42,25 @@ pcm.default {{ type null }}
 
 
 class Air:
-    """Noise at a microphone, in real time, and a bang whenever somebody fires."""
+    """Noise at a microphone, in real time, and bangs when they are fired.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : Path
+        Of the node; made, with the pipe in it.
+    seed : int
+        Of the noise.
+    """
+
+    def __init__(self, folder: Path, *, seed: int = 2) -> None:
+        folder.mkdir(exist_ok=True)
         os.mkfifo(folder / "pipe")
         # Both ends, so that opening waits for nobody and the pipe never ends.
         self._end = os.open(folder / "pipe", os.O_RDWR | os.O_NONBLOCK)
-        self._rng = np.random.default_rng(2)
-        self._bang = threading.Event()
+        self._rng = np.random.default_rng(seed)
+        self._bangs_s: deque[float] = deque()
         self.fired_ns: list[int] = []
-        """UTC at which blocks with a bang were given to the card."""
+        """UTC at which blocks with the beginning of a bang were given to the card."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._blow)
 
@@ -62,29 +73,30 @@ class Air:
         self._thread.join()
         os.close(self._end)
 
-    def fire(self) -> None:
-        """Let the next block begin with a bang."""
-        self._bang.set()
+    def fire(self, at_s: float = 0.0) -> None:
+        """Let a bang begin at an instant of ``time.monotonic``, or in the next block."""
+        self._bangs_s.append(at_s)
 
     def _blow(self) -> None:
         start_s, sent = time.monotonic(), 0
+        left = np.zeros(BLOCK)
         while not self._stop.is_set():
             if (time.monotonic() - start_s) * RATE_HZ < sent or self._waiting_bytes() > BLOCK:
                 time.sleep(0.002)
                 continue
-            sound = 30.0 * self._rng.standard_normal(BLOCK)
-            bang = self._bang.is_set()
-            if bang:
-                self._bang.clear()
-                late_s = np.arange(BLOCK - 400) / RATE_HZ
-                sound[400:] += 15_000.0 * np.exp(-late_s / 0.002) * np.cos(2 * np.pi * 700.0 * late_s)
-            try:
-                os.write(self._end, sound.astype(np.int16).tobytes())
-            except BlockingIOError:
-                time.sleep(0.002)
-                continue
+            sound = np.concatenate([left, np.zeros(BLOCK)])
+            begins = False
+            while self._bangs_s and (self._bangs_s[0] - start_s) * RATE_HZ < sent + BLOCK:
+                first = max(0, round((self._bangs_s.popleft() - start_s) * RATE_HZ) - sent)
+                late_s = np.arange(BLOCK) / RATE_HZ
+                bang = 15_000.0 * np.exp(-late_s / 0.002) * np.cos(2 * np.pi * 700.0 * late_s)
+                sound[first : first + BLOCK] += bang
+                begins = True
+            block, left = sound[:BLOCK] + 30.0 * self._rng.standard_normal(BLOCK), sound[BLOCK:]
+            # There is room: hardly anything waits in it.
+            os.write(self._end, np.clip(block, -32_768, 32_767).astype(np.int16).tobytes())
             sent += BLOCK
-            if bang:
+            if begins:
                 self.fired_ns.append(time.time_ns())
 
     def _waiting_bytes(self) -> int:
@@ -95,9 +107,30 @@ class Air:
 
 
 class Roof:
-    """A server and a live node in one folder."""
+    """A server and live nodes, each in a folder of its own.
 
-    def __init__(self, folder: Path, stack: ExitStack, chronyc: list[str], *, heartbeat_s: float = 0.2) -> None:
+    Parameters
+    ----------
+    folder : Path
+    stack : ExitStack
+    chronyc : list of str
+        What nodes run to ask chronyd.
+    sites : mapping of node id to (x_m, y_m), optional
+    heartbeat_s : float
+    model : str | None
+        Of the nodes; None for their default.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        stack: ExitStack,
+        chronyc: list[str],
+        *,
+        sites: Mapping[str, tuple[float, float]] | None = None,
+        heartbeat_s: float = 0.2,
+        model: str | None = None,
+    ) -> None:
         self.folder = folder
         self._stack = stack
         self._systemd = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
@@ -105,19 +138,30 @@ class Roof:
         self._notify = f"@shotline-test-{os.getpid()}-{secrets.token_hex(4)}"
         self._systemd.bind("\0" + self._notify[1:])
         self._systemd.setblocking(False)
-        (folder / "asound.conf").write_text(_ASOUND.format(folder=folder))
+        sites = sites or {"roof-1": (0.0, 0.0)}
+        nodes = "".join(f'[[nodes]]\nid = "{node}"\nx_m = {x_m}\ny_m = {y_m}\n' for node, (x_m, y_m) in sites.items())
         (folder / "server.toml").write_text(
-            '[server]\nbind = "tcp://127.0.0.1:0"\ndatabase = "history.db"\n[http]\nenabled = false\n'
-            '[[nodes]]\nid = "roof-1"\nx_m = 0.0\ny_m = 0.0\n'
+            '[server]\nbind = "tcp://127.0.0.1:0"\ndatabase = "history.db"\n[http]\nenabled = false\n' + nodes
         )
-        server = self._start("server", "run", "--config", str(folder / "server.toml"), "--ready-json")
+        server = self._start(folder, "server", "run", "--config", str(folder / "server.toml"), "--ready-json")
         assert server.stdout is not None
         endpoint = json.loads(server.stdout.readline())["endpoint"]
-        (folder / "node.toml").write_text(
-            f'[node]\nid = "roof-1"\nserver = "{endpoint}"\nspool = "spool.db"\nheartbeat_interval_s = {heartbeat_s}\n'
-            f'[capture]\ndevice = "rooftop"\n[time]\nchronyc = {json.dumps(chronyc)}\n'
-        )
-        self.node = self._start("node", "run", "--config", str(folder / "node.toml"), "--json")
+        detector = "" if model is None else f'[detector]\nmodel = "{model}"\n'
+        self.nodes: dict[str, subprocess.Popen[str]] = {}
+        for node in sites:
+            home = folder / node
+            (home / "asound.conf").write_text(_ASOUND.format(folder=home))
+            (home / "node.toml").write_text(
+                f'[node]\nid = "{node}"\nserver = "{endpoint}"\nspool = "spool.db"\n'
+                f'heartbeat_interval_s = {heartbeat_s}\n[capture]\ndevice = "rooftop"\n'
+                f"[time]\nchronyc = {json.dumps(chronyc)}\n{detector}"
+            )
+            self.nodes[node] = self._start(home, "node", "run", "--config", str(home / "node.toml"), "--json")
+
+    @property
+    def node(self) -> subprocess.Popen[str]:
+        """The first node."""
+        return next(iter(self.nodes.values()))
 
     def query(self, query: str) -> list[tuple[object, ...]]:
         """Ask the server's database."""
@@ -125,9 +169,10 @@ class Roof:
             return db.execute(query).fetchall()
 
     def clock_state(self) -> object:
-        """Return how the node last said that it knows the time."""
+        """Return how the nodes last said that they know the time; None while they differ, or one has not spoken."""
         rows = self.query("SELECT clock_state FROM node_status")
-        return rows[0][0] if rows else None
+        states = {state for (state,) in rows}
+        return states.pop() if len(rows) == len(self.nodes) and len(states) == 1 else None
 
     def detections(self) -> list[Detection]:
         """Return what the server has."""
@@ -151,14 +196,14 @@ class Roof:
         said: dict[str, object] = json.loads(out)
         return said
 
-    def _start(self, *arguments: str) -> subprocess.Popen[str]:
+    def _start(self, home: Path, *arguments: str) -> subprocess.Popen[str]:
         errors = self._stack.enter_context((self.folder / "stderr.txt").open("a"))
         environment = {
             **os.environ,
             "NOTIFY_SOCKET": self._notify,
             "WATCHDOG_USEC": "4000000",
-            "ALSA_CONFIG_PATH": str(self.folder / "asound.conf"),
-            "HOME": str(self.folder),
+            "ALSA_CONFIG_PATH": str(home / "asound.conf"),
+            "HOME": str(home),
         }
         process = self._stack.enter_context(
             subprocess.Popen(
