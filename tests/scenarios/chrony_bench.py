@@ -39,8 +39,8 @@ class Chrony:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        # Not the test's own folder: the path of a socket has at most 107 characters. In memory, as /run is: each chronyc
-        # makes a socket there.
+        # Not the test's own folder: the path of a socket has at most 107 characters. In memory, as /run is: chronyc
+        # makes a socket there each time.
         memory = Path("/dev/shm")
         home = memory if os.access(memory, os.W_OK) else None
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chrony", dir=home)))
