@@ -45,10 +45,12 @@ from fusion_server.history import History
 from fusion_server.http_server import HttpServer
 from fusion_server.metrics import LatencyHistogram, MetricsSnapshot, SinkNumbers, alert_latency_s
 from fusion_server.receiver import CurveGuard, Intake, Receiver
+from fusion_server.scorebook import Scorebook
+from fusion_server.scorecard import HeardMinutes
 from fusion_server.sinks import make_sink
 from shotline import __version__
 from shotline.allowlist import WatchedAllowList
-from shotline.domain import DetectionId, Incident, IncidentState
+from shotline.domain import ClockState, DetectionId, Incident, IncidentState
 from shotline.errors import MessageError, StorageError, TransportError
 from shotline.health import Check, HealthReport
 from shotline.keyfiles import load_key_pair
@@ -139,6 +141,8 @@ class ServerApp:
         self._fusion_failures = 0
         self._detections_before = 0
         self._looped_s: float | None = None
+        self._heard = HeardMinutes()
+        self._untimed: frozenset[str] = frozenset()
         self._latency = LatencyHistogram()
         self._revisions: Counter[str] = Counter()
         self._advanced_ns: int | None = None
@@ -211,6 +215,7 @@ class ServerApp:
         spoke = self._intake.take_spoke()
         if spoke:
             self._note_listening(spoke, self._clock.event_ns(self._now_ns()))
+        self._note_heard(spoke)
         self._fuse(fresh)
         if self._unsaved:
             self._save_unsaved()
@@ -228,6 +233,7 @@ class ServerApp:
             self._live.close()
         if self._http is not None:
             self._http.close()
+        self._keep_heard(ended_by_ns=None)
         self._history.close()
 
     def health(self) -> HealthReport:
@@ -381,6 +387,23 @@ class ServerApp:
         hold_ns = round(self._config.server.silent_after_s * NS_PER_S)
         for node in nodes:
             self._engine.note_listening(node, event_ns - _JUST_SPOKE_NS, event_ns + hold_ns)
+
+    def _note_heard(self, spoke: frozenset[str]) -> None:
+        """Note for the scorecard who was heard in which minute; who does not know the time is of no use to it."""
+        now_ns = self._clock.event_ns(self._now_ns())
+        if self._heard.begins_minute(now_ns):
+            states = self._intake.clock_states()
+            self._untimed = frozenset(node for node, state in states.items() if state == ClockState.UNTIMED)
+            self._keep_heard(ended_by_ns=now_ns)
+        self._heard.note(spoke - self._untimed, now_ns=now_ns)
+
+    def _keep_heard(self, *, ended_by_ns: int | None) -> None:
+        rows = self._heard.take(ended_by_ns=ended_by_ns)
+        try:
+            Scorebook(self._history.database).add_heard(rows)
+        except StorageError as error:
+            self._heard.put_back(rows)
+            self._log("heard_minutes_not_kept", rows=len(rows), problem=str(error))
 
     def _fuse(self, fresh: Sequence[Detection]) -> None:
         unused: list[tuple[Detection, Disposition]] = []

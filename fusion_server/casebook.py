@@ -16,7 +16,7 @@ from fusion_server.review import Acknowledgement, Decision, Outcome, check_decis
 from fusion_server.tables import ACKNOWLEDGEMENTS, AUDIT, AUDIT_ROOTS, DECISIONS
 from shotline.auditchain import AuditEntry, Root, follow
 
-__all__ = ["Casebook"]
+__all__ = ["Casebook", "append_entry"]
 
 _PAGE_ROWS = 1000
 
@@ -73,7 +73,7 @@ class Casebook:
             row = {name: getattr(decision, name) for name in DECISIONS.columns.keys()}  # noqa: SIM118
             db.execute(sa.insert(DECISIONS), {**row, "outcome": checked.value})
             detail = {"number": decision.number, "revision": revision, "outcome": checked.value, "reason": reason}
-            _append(db, time_ns=time_ns, actor=person, action="decision", subject=incident_id, detail=detail)
+            append_entry(db, time_ns=time_ns, actor=person, action="decision", subject=incident_id, detail=detail)
         return decision
 
     def decisions(self, incident_ids: Sequence[str] | None = None) -> dict[str, list[Decision]]:
@@ -95,7 +95,7 @@ class Casebook:
         taken = Acknowledgement(incident_id=incident_id, person=person, time_ns=time_ns)
         with self._database.writing() as db:
             db.execute(sa.insert(ACKNOWLEDGEMENTS), {"incident_id": incident_id, "person": person, "time_ns": time_ns})
-            _append(db, time_ns=time_ns, actor=person, action="acknowledge", subject=incident_id, detail={})
+            append_entry(db, time_ns=time_ns, actor=person, action="acknowledge", subject=incident_id, detail={})
         return taken
 
     def acknowledgements(self, incident_ids: Sequence[str] | None = None) -> dict[str, list[Acknowledgement]]:
@@ -125,7 +125,7 @@ class Casebook:
             It is not kept; do not do what it was about.
         """
         with self._database.writing() as db:
-            return _append(db, time_ns=time_ns, actor=actor, action=action, subject=subject, detail=detail or {})
+            return append_entry(db, time_ns=time_ns, actor=actor, action=action, subject=subject, detail=detail or {})
 
     def audit(self, *, after: int = 0, subject: str | None = None) -> Iterator[AuditEntry]:
         """Yield the audit log in order, a page at a time."""
@@ -158,9 +158,10 @@ class Casebook:
             return [Root(**row) for row in rows]
 
 
-def _append(
+def append_entry(
     db: sa.Connection, *, time_ns: int, actor: str, action: str, subject: str, detail: Mapping[str, object]
 ) -> AuditEntry:
+    """Append an entry to the audit log in the transaction of what it is about."""
     entry = follow(_last(db), time_ns=time_ns, actor=actor, action=action, subject=subject, detail=detail)
     row = {name: getattr(entry, name) for name in entry.__struct_fields__}
     db.execute(sa.insert(AUDIT), {**row, "detail": msgspec.json.encode(entry.detail, order="deterministic")})

@@ -13,9 +13,11 @@ __all__ = [
     "DECISIONS",
     "DETECTIONS",
     "DISPOSITIONS",
+    "HEARD_HOURS",
     "INCIDENTS",
     "META",
     "METADATA",
+    "MISSES",
     "NODE_STATUS",
     "RECEIPTS",
     "REJECTS",
@@ -171,4 +173,24 @@ AUDIT_ROOTS = sa.Table(
     sa.Column("time_ns", sa.BigInteger, nullable=False),
     sa.Column("key", sa.String(64), nullable=False),
     sa.Column("signature", sa.String(128), nullable=False),
+)
+HEARD_HOURS = sa.Table(
+    "heard_hours",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("hour_ns", sa.BigInteger, nullable=False, index=True),
+    sa.Column("node", sa.String(64), nullable=False),
+    sa.Column("minutes", sa.BigInteger, nullable=False),
+)
+MISSES = sa.Table(
+    "misses",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("time_ns", sa.BigInteger, nullable=False, index=True),
+    sa.Column("x_m", sa.Float, nullable=False),
+    sa.Column("y_m", sa.Float, nullable=False),
+    sa.Column("said_by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("person", sa.String(128), nullable=False),
+    sa.Column("entered_ns", sa.BigInteger, nullable=False),
 )

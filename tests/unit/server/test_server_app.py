@@ -19,6 +19,8 @@ from fusion_server.app import ServerApp
 from fusion_server.config import ServerConfig
 from fusion_server.engine import Disposition
 from fusion_server.history import History
+from fusion_server.scorebook import Scorebook
+from fusion_server.scorecard import HeardHour
 from fusion_server.selfcheck import check_configuration
 from shotline.allowlist import edit_allow_list
 from shotline.atmosphere import speed_of_sound_mps
@@ -38,6 +40,8 @@ SITES = {
     "f": (210.0, 20.0),
 }
 SHOT_M = (150.0, 230.0)
+MINUTE_NS = 60 * SECOND_NS
+HOUR_NS = 60 * MINUTE_NS
 
 
 def config(folder: Path, more: str = "") -> ServerConfig:
@@ -463,3 +467,51 @@ def test_a_server_with_keys_says_who_is_refused_reads_its_list_again_and_shows_n
         assert "the last good one holds (2 keys accepted)" in keys_check.message
         shown = f"{log.getvalue()} {alerts.getvalue()} {app.ready()} {app.health()} {vars(app)}"
     assert not [pair for pair in pairs if pair.secret in shown]
+
+
+def test_minutes_in_which_nodes_were_heard_are_kept_by_the_hour_and_at_the_end(tmp_path: Path, wall: Wall) -> None:
+    hour_ns = EPOCH_NS - EPOCH_NS % HOUR_NS
+    wall.now_ns = hour_ns + 57 * MINUTE_NS
+    with running(config(tmp_path), wall) as run:
+        scores = Scorebook(run.app.history.database)
+        run.send([detection(0, node="a", arrival_time_ns=wall.now_ns)])
+        run.send([detection(0, node="b", clock_state=ClockState.UNTIMED), detection(1, node="a")])
+        wall.now_ns += MINUTE_NS
+        run._socket.send(encode(msgspec.structs.replace(heartbeat("b"), clock_state=ClockState.UNTIMED)))
+        run.send([detection(2, node="a", arrival_time_ns=wall.now_ns)])
+        wall.now_ns += MINUTE_NS
+        run._socket.send(encode(msgspec.structs.replace(heartbeat("b"), clock_state=ClockState.UNTIMED)))
+        run.send([detection(3, node="a", arrival_time_ns=wall.now_ns)])
+        assert scores.heard(hour_ns, hour_ns + HOUR_NS) == []
+        wall.now_ns += MINUTE_NS
+        run.app.step(0)
+        # Node b does not know the time, as was known from the second minute on.
+        assert {row.node: row.minutes >> 57 for row in scores.heard(hour_ns, hour_ns + HOUR_NS)} == {
+            "": 0b111,
+            "a": 0b111,
+            "b": 0b001,
+        }
+    with History.open(tmp_path / "history.db") as history:
+        assert Scorebook(history.database).heard(hour_ns + HOUR_NS, hour_ns + 2 * HOUR_NS) == [
+            HeardHour(hour_ns + HOUR_NS, "", 1)
+        ]
+
+
+def test_minutes_that_cannot_be_kept_are_kept_later(
+    server: Running, wall: Wall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    scores = Scorebook(server.app.history.database)
+    server.app.step(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorebook, "add_heard", full)
+        wall.now_ns += HOUR_NS
+        for _ in range(3):
+            server.app.step(0)
+        assert len(server.events("heard_minutes_not_kept")) == 1
+    wall.now_ns += MINUTE_NS
+    server.app.step(0)
+    (row,) = scores.heard(EPOCH_NS - HOUR_NS, EPOCH_NS + 2 * HOUR_NS)
+    assert (row.node, row.minutes.bit_count()) == ("", 1)
