@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 import msgspec
 
+from fusion_server.accessconfig import AccessMode
 from fusion_server.admission import RateLimit
+from fusion_server.casebook import Casebook
 from fusion_server.clips import ClipCollector
 from fusion_server.config import ServerConfig
 from fusion_server.dispatch import Dispatcher
@@ -45,6 +47,8 @@ from fusion_server.history import History
 from fusion_server.http_server import HttpServer
 from fusion_server.metrics import LatencyHistogram, MetricsSnapshot, SinkNumbers, alert_latency_s
 from fusion_server.receiver import CurveGuard, Intake, Receiver
+from fusion_server.reminders import Reminders
+from fusion_server.reviewdesk import ReviewDesk
 from fusion_server.scorebook import Scorebook
 from fusion_server.scorecard import HeardMinutes
 from fusion_server.sinks import make_sink
@@ -59,7 +63,7 @@ from shotline.records import IncidentRecord, incident_record
 from shotline.units import NS_PER_S
 
 if TYPE_CHECKING:
-    from fusion_server.api import LiveFeed
+    from fusion_server.api import Gate, LiveFeed
 
 __all__ = ["Engine", "ServerApp", "load_keys"]
 
@@ -69,6 +73,8 @@ _JUST_SPOKE_NS = NS_PER_S // 2
 """A node that speaks was there this long before: no longer, so that the first impulses after a start are not rare."""
 _RETRACTED = IncidentState.RETRACTED.value
 _WHATEVER_THE_TIME = (Disposition.NO_SITE, Disposition.UNTIMED)
+_REMIND_EVERY_S = 1.0
+_REMIND_FOR_NS = 86_400 * NS_PER_S
 _MOST_UNSAVED = 10_000
 _MOST_REMEMBERED = 10_000
 
@@ -134,6 +140,8 @@ class ServerApp:
             )
         )
         self._stop = threading.Event()
+        self._closing = threading.Event()
+        self._reminders = Reminders()
         self._known: dict[str, IncidentRecord] = {}
         self._unsaved: list[IncidentRecord] = []
         self._unused: dict[str, Counter[str]] = {}
@@ -169,6 +177,7 @@ class ServerApp:
     _dispatcher: Dispatcher | None = None
     _http: HttpServer | None = None
     _live: LiveFeed | None = None
+    _reminding: threading.Thread | None = None
 
     @property
     def history(self) -> History:
@@ -225,6 +234,9 @@ class ServerApp:
 
     def close(self) -> None:
         """End everything; what is committed stays, and what was not delivered is sent at the next start."""
+        self._closing.set()
+        if self._reminding is not None:
+            self._reminding.join()
         if self._receiver is not None:
             self._receiver.close()
         if self._dispatcher is not None:
@@ -322,6 +334,7 @@ class ServerApp:
             clips=self._clips,
         )
         self._receiver = Receiver(config.server.bind, self._intake, curve=curve)
+        self._desk = ReviewDesk(self._history.database, Casebook(self._history.database), config.review.to_rules())
         sinks = [
             make_sink(section, config, revisions=self._history.incident_revisions, console_to=self._alerts_to)
             for section in config.sinks
@@ -332,6 +345,69 @@ class ServerApp:
             self._start_http()
         self._engine = self._new_engine()
         self._rebuild()
+        self._reminding = threading.Thread(target=self._remind_on, name="reminders", daemon=True)
+        self._reminding.start()
+
+    def remind(self) -> int:
+        """Tell again what nobody took on in time, on the event stream and, if so configured, to the sinks.
+
+        Returns
+        -------
+        int
+            How many incidents were told again.
+        """
+        to_sinks = self._config.review.remind_sinks
+        if not to_sinks and (self._live is None or not self._live.streams):
+            return 0
+        now_ns = self._clock.event_ns(self._now_ns())
+        due = self._reminders.take(self._desk.reminders_due(since_ns=now_ns - _REMIND_FOR_NS, now_ns=now_ns))
+        for incident_id, number in due:
+            revisions = self._history.incident_revisions(incident_id)
+            if to_sinks and self._dispatcher is not None:
+                self._dispatcher.remind(revisions[-1], number)
+            if self._live is not None:
+                from fusion_server.api import announce_reminder
+
+                review = self._desk.review(incident_id, revisions, now_ns=now_ns)
+                announce_reminder(self._live, revisions[-1], review, number)
+        return len(due)
+
+    def _remind_on(self) -> None:
+        while not self._closing.wait(_REMIND_EVERY_S):
+            try:
+                self.remind()
+            except StorageError as error:
+                self._log("reminders_failed", problem=str(error))
+
+    def _gate(self) -> Gate:
+        """Return who may ask the API what."""
+        from fusion_server.accounts import Accounts
+        from fusion_server.api import AccessRules, Gate
+        from fusion_server.oidc import OidcRules, OidcVerifier
+
+        section, provider = self._config.access, self._config.oidc
+        accounts = section.mode is AccessMode.ACCOUNTS
+        oidc = None
+        if provider is not None:
+            rules = OidcRules(
+                issuer=provider.issuer,
+                audience=provider.audience,
+                roles_claim=provider.roles_claim,
+                roles={item.claim: item.role for item in self._config.oidc_roles},
+            )
+            oidc = OidcVerifier(rules, Path(provider.jwks_file))
+        return Gate(
+            AccessRules(
+                accounts=accounts,
+                session_s=section.session_hours * 3600.0,
+                rate=RateLimit(section.requests_per_s, section.requests_burst),
+                plain_http=section.plain_http,
+            ),
+            Casebook(self._history.database),
+            accounts=Accounts(self._history.database) if accounts else None,
+            oidc=oidc,
+            now_ns=self._now_ns,
+        )
 
     def _start_http(self) -> None:
         from fusion_server.api import LiveFeed, Mode, create_app
@@ -351,6 +427,9 @@ class ServerApp:
             mode=mode,
             silent_after_s=self._config.server.silent_after_s,
             now_ns=self._now_ns,
+            event_ns=lambda: self._clock.event_ns(self._now_ns()),
+            gate=self._gate(),
+            review=self._config.review.to_rules(),
         )
         self._http = HttpServer(app, self._config.http.host, self._config.http.port)
 

@@ -99,6 +99,8 @@ def _print_checks(report: dict[str, Any], *, running: bool) -> None:
     console = Console(highlight=False)
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     console.print("The server runs:" if running else "No server answers; could one start?")
+    if running and not report["checks"]:
+        console.print(f"  it says that it is {report['status']}; its checks are for accounts: ask /health with a token")
     for item in report["checks"]:
         line = Text(f"  {item['status']:<5}", style=colours[item["status"]])
         line.append(f"{item['name']}: {item['message']}", style="default")

@@ -7,6 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from fusion_server.accessconfig import (
+    AccessMode,
+    AccessSection,
+    OidcRoleSection,
+    OidcSection,
+    ReviewSection,
+    is_loopback,
+)
 from fusion_server.associate import AssociateSettings
 from fusion_server.clips import ClipSettings
 from fusion_server.engine import FusionSettings
@@ -135,13 +143,13 @@ class ServerSection(ConfigModel):
 
 
 class HttpSection(ConfigModel):
-    """The read-only API and the page."""
+    """The API and the page."""
 
     enabled: bool = Field(default=True, title="serve HTTP", description="whether the API and the page are served")
     host: str = Field(
         default="127.0.0.1",
         title="address",
-        description="address to listen on; 0.0.0.0 is every one, behind a proxy that asks who it is",
+        description="address to listen on; 0.0.0.0 is every one, and wants [access] mode accounts",
         min_length=1,
     )
     port: int = Field(
@@ -563,6 +571,12 @@ class ServerConfig(ConfigModel):
     identity: IdentitySection = Field(
         default_factory=IdentitySection, title="identity", description="who speaks in alerts"
     )
+    access: AccessSection = Field(default_factory=AccessSection, title="access", description="who gets in")
+    oidc: OidcSection | None = Field(default=None, title="oidc", description="an identity provider")
+    oidc_roles: Annotated[tuple[OidcRoleSection, ...], Field(strict=False)] = Field(
+        default=(), title="oidc_roles", description="roles by what the provider calls them"
+    )
+    review: ReviewSection = Field(default_factory=ReviewSection, title="review", description="decisions of people")
     frame: FrameSection | None = Field(default=None, title="frame", description="origin of the local frame")
     weather: WeatherSection = Field(default_factory=WeatherSection, title="weather", description="the air")
     nodes: Annotated[tuple[NodeSection, ...], Field(strict=False)] = Field(
@@ -684,6 +698,8 @@ def _cross_problems(config: ServerConfig, path: Path) -> list[Problem]:
         field = f"{table}.{index}.{key}"
         problems.append(Problem(message, str(path), field, line_of(text, field)))
 
+    for field, message in _access_problems(config):
+        problems.append(Problem(message, str(path), field, line_of(text, field)))
     first: dict[str, int] = {}
     for index, node in enumerate(config.nodes):
         if node.id in first:
@@ -708,6 +724,23 @@ def _cross_problems(config: ServerConfig, path: Path) -> list[Problem]:
     return problems
 
 
+def _access_problems(config: ServerConfig) -> list[tuple[str, str]]:
+    """Return fields of access and review that contradict others, each with what is wrong."""
+    problems: list[tuple[str, str]] = []
+    accounts = config.access.mode is AccessMode.ACCOUNTS
+    if not accounts and config.http.enabled and not is_loopback(config.http.host):
+        words = f"'{config.http.host}' is reached from other machines, and nobody would be asked who they are; use "
+        problems.append(("http.host", words + '127.0.0.1, or set [access] mode = "accounts" (docs/access.md)'))
+    if config.review.two_persons and not accounts:
+        words = "two persons can be told apart only by accounts; "
+        problems.append(("review.two_persons", words + 'set [access] mode = "accounts"'))
+    if config.oidc is not None and not accounts:
+        problems.append(("oidc", 'bearer tokens are asked for only with accounts; set [access] mode = "accounts"'))
+    if config.oidc_roles and config.oidc is None:
+        problems.append(("oidc_roles.0.claim", "there is no [oidc] whose roles these are; add it, or remove them"))
+    return problems
+
+
 def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
     def resolve(path: str) -> str:
         return str(folder / path)
@@ -729,6 +762,9 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
             "server": server.model_copy(
                 update={"database": database, "curve_secret_file": secret_file, "allow_list": allow_list}
             ),
+            "oidc": None
+            if config.oidc is None
+            else config.oidc.model_copy(update={"jwks_file": resolve(config.oidc.jwks_file)}),
             "sinks": sinks,
         }
     )

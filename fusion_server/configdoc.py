@@ -12,6 +12,7 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from fusion_server.accessconfig import AccessSection, OidcRoleSection, OidcSection, ReviewSection
 from fusion_server.config import (
     ClipsSection,
     ConsoleSinkSection,
@@ -43,6 +44,10 @@ _TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[server]", ServerSection),
     ("[http]", HttpSection),
     ("[identity]", IdentitySection),
+    ("[access]", AccessSection),
+    ("[oidc]", OidcSection),
+    ("[[oidc_roles]]", OidcRoleSection),
+    ("[review]", ReviewSection),
     ("[frame]", FrameSection),
     ("[weather]", WeatherSection),
     ("[[nodes]]", NodeSection),

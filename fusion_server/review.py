@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from shotline.domain import IncidentState
 from shotline.errors import InputError
-from shotline.records import IncidentRecord
 from shotline.timebase import parse_utc
 from shotline.units import NS_PER_S, ns_from_seconds
 
@@ -25,6 +25,7 @@ __all__ = [
     "ReviewRules",
     "ReviewStatus",
     "Standing",
+    "Told",
     "check_decision",
     "moved_m",
     "review_status",
@@ -34,6 +35,50 @@ __all__ = [
 
 MOST_NOTE_CHARACTERS = 2_000
 _PERSON_CHARACTERS = 128
+
+
+class Told(Protocol):
+    """What review needs to know of one revision; an `IncidentRecord` says it, and more."""
+
+    @property
+    def revision(self) -> int:
+        """Counts up from 1."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """A value of `IncidentState`."""
+        ...
+
+    @property
+    def time_utc(self) -> str:
+        """Of the first shot."""
+        ...
+
+    @property
+    def as_of_utc(self) -> str:
+        """When it was concluded."""
+        ...
+
+    @property
+    def rounds(self) -> int:
+        """How many shots."""
+        ...
+
+    @property
+    def x_m(self) -> float:
+        """East."""
+        ...
+
+    @property
+    def y_m(self) -> float:
+        """North."""
+        ...
+
+    @property
+    def probability(self) -> float:
+        """That it was gunfire."""
+        ...
 
 
 class Outcome(StrEnum):
@@ -204,6 +249,8 @@ def check_decision(outcome: str, reason: str, note: str, person: str) -> Outcome
         raise InputError(f"'{reason}' is no reason for {outcome}; one of {', '.join(codes)}", field="reason")
     if len(note) > MOST_NOTE_CHARACTERS:
         raise InputError(f"{len(note)} characters, expected {MOST_NOTE_CHARACTERS} at the most", field="note")
+    if "\x00" in note:
+        raise InputError("has a NUL in it, which is no text; leave it out", field="note")
     if reason == "other" and not note.strip():
         raise InputError("missing; say what the other reason is", field="note")
     if not 0 < len(person) <= _PERSON_CHARACTERS:
@@ -230,13 +277,13 @@ def standing(decisions: Iterable[Decision], *, two_persons: bool) -> Standing:
     return result
 
 
-def moved_m(before: IncidentRecord, after: IncidentRecord) -> float:
+def moved_m(before: Told, after: Told) -> float:
     """Return the horizontal distance between two revisions of an incident."""
     return math.hypot(after.x_m - before.x_m, after.y_m - before.y_m)
 
 
 def review_status(
-    revisions: Sequence[IncidentRecord],
+    revisions: Sequence[Told],
     decisions: Sequence[Decision],
     acknowledgements: Sequence[Acknowledgement],
     *,
@@ -247,7 +294,7 @@ def review_status(
 
     Parameters
     ----------
-    revisions : sequence of IncidentRecord
+    revisions : sequence of Told
         At least one, oldest first.
     decisions, acknowledgements : sequence
         Of this incident, in their order.
@@ -275,7 +322,7 @@ def review_status(
     )
 
 
-def worst_first(record: IncidentRecord, status: ReviewStatus) -> tuple[bool, bool, float, str]:
+def worst_first(record: Told, status: ReviewStatus) -> tuple[bool, bool, float, str]:
     """Return the key by which the queue is sorted, ascending: what is open first, then what was not retracted.
 
     Among those the one with the most rounds to be expected, probability times rounds, and of equal ones the oldest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 __all__ = [
+    "ACCOUNTS",
     "ACKNOWLEDGEMENTS",
     "AUDIT",
     "AUDIT_ROOTS",
@@ -21,6 +22,7 @@ __all__ = [
     "NODE_STATUS",
     "RECEIPTS",
     "REJECTS",
+    "TOKENS",
 ]
 
 METADATA = sa.MetaData()
@@ -193,4 +195,25 @@ MISSES = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("person", sa.String(128), nullable=False),
     sa.Column("entered_ns", sa.BigInteger, nullable=False),
+)
+ACCOUNTS = sa.Table(
+    "accounts",
+    METADATA,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("password_hash", sa.Text, nullable=False),
+    sa.Column("roles", sa.String(128), nullable=False),
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+    sa.Column("disabled_ns", sa.BigInteger),
+)
+TOKENS = sa.Table(
+    "tokens",
+    METADATA,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("account", sa.String(64), nullable=False, index=True),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("roles", sa.String(128), nullable=False),
+    sa.Column("created_ns", sa.BigInteger, nullable=False),
+    sa.Column("expires_ns", sa.BigInteger, nullable=False),
+    sa.Column("revoked_ns", sa.BigInteger),
 )

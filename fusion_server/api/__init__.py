@@ -1,9 +1,11 @@
-"""The read-only HTTP API and the live page. `create_app` makes the ASGI app; `LiveFeed` carries new incidents to it."""
+"""The HTTP API and the live page. `create_app` makes the ASGI app; `LiveFeed` carries new incidents to it."""
 
 from __future__ import annotations
 
+from fusion_server.api.access import AccessRules, Gate
 from fusion_server.api.documents import Mode
 from fusion_server.api.feed import FeedFullError, LiveFeed
+from fusion_server.api.review_routes import announce_reminder
 from fusion_server.api.routes import create_app
 
-__all__ = ["FeedFullError", "LiveFeed", "Mode", "create_app"]
+__all__ = ["AccessRules", "FeedFullError", "Gate", "LiveFeed", "Mode", "announce_reminder", "create_app"]

@@ -25,7 +25,6 @@ __all__ = [
     "ClipRecord",
     "ClipRefusalRecord",
     "HealthDocument",
-    "IncidentDetail",
     "IncidentPage",
     "Meta",
     "Mode",
@@ -67,14 +66,6 @@ class ReceiptRecord(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     detail: str
     time_utc: str
-
-
-class IncidentDetail(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is kept of one incident: the latest revision, every revision from the first on, every receipt."""
-
-    incident: IncidentRecord
-    revisions: Sequence[IncidentRecord]
-    receipts: Sequence[ReceiptRecord]
 
 
 class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -327,7 +318,7 @@ def _node_record(
 
 def schema_components() -> dict[str, Any]:
     """Return the JSON schemas of every document, by name, for the OpenAPI description."""
-    documents = (IncidentPage, IncidentDetail, IncidentRecord, NodePage, HealthDocument, Meta, ProblemRecord, ClipPage)
+    documents = (IncidentPage, IncidentRecord, NodePage, HealthDocument, Meta, ProblemRecord, ClipPage)
     _, components = msgspec.json.schema_components(documents, ref_template="#/components/schemas/{name}")
     return components
 

@@ -6,14 +6,16 @@ import asyncio
 import threading
 from collections import OrderedDict, deque
 from contextlib import suppress
+from dataclasses import dataclass
 from weakref import WeakSet
 
 import msgspec
 
+from fusion_server.api.gating import coarse_incident
 from shotline.errors import EdgeError
 from shotline.records import IncidentRecord
 
-__all__ = ["RELOAD_EVENT", "FeedFullError", "LiveFeed", "Subscription", "event_id", "incident_event"]
+__all__ = ["RELOAD_EVENT", "FeedFullError", "LiveFeed", "Subscription", "event_id", "incident_event", "review_event"]
 
 RELOAD_EVENT = b"event: reload\ndata: {}\n\n"
 """Tells a client that events were left out: it must read /incidents again."""
@@ -33,6 +35,11 @@ def incident_event(record: IncidentRecord) -> bytes:
     return f"id: {event_id(record)}\nevent: incident\ndata: ".encode() + msgspec.json.encode(record) + b"\n\n"
 
 
+def review_event(kind: str, event_id: str, document: object) -> bytes:
+    """Return the server-sent event that tells what people did, or that nobody did anything yet."""
+    return f"id: {event_id}\nevent: {kind}\ndata: ".encode() + msgspec.json.encode(document) + b"\n\n"
+
+
 class Subscription:
     """One open stream. Made by `LiveFeed.subscribe`, used in one event loop.
 
@@ -40,9 +47,12 @@ class Subscription:
     ----------
     queue_length : int
         Events that may wait; when more come, all are dropped and one `RELOAD_EVENT` takes their place.
+    coarse : bool
+        Whether its incidents must not tell where nodes are.
     """
 
-    def __init__(self, queue_length: int) -> None:
+    def __init__(self, queue_length: int, *, coarse: bool = False) -> None:
+        self.coarse = coarse
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._lock = threading.Lock()
@@ -80,6 +90,17 @@ class Subscription:
             self._loop.call_soon_threadsafe(self._wake.set)
 
 
+@dataclass(frozen=True, slots=True)
+class _Forms:
+    """One event, in full and without what tells where nodes are."""
+
+    full: bytes
+    coarse: bytes
+
+    def of(self, subscription: Subscription) -> bytes:
+        return self.coarse if subscription.coarse else self.full
+
+
 class LiveFeed:
     """Fan-out of incidents to event streams. `publish` is safe from any thread and never waits.
 
@@ -98,29 +119,38 @@ class LiveFeed:
         self._queue_length = queue_length
         self._max_streams = max_streams
         self._lock = threading.Lock()
-        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._recent: OrderedDict[str, _Forms] = OrderedDict()
         self._subscriptions: WeakSet[Subscription] = WeakSet()  # a stream that never began is forgotten
         self._closed = False
 
     def publish(self, record: IncidentRecord) -> None:
         """Send a revision to every open stream. A repeat is ignored."""
-        key, event = event_id(record), incident_event(record)
+        self._publish(event_id(record), _Forms(incident_event(record), incident_event(coarse_incident(record))))
+
+    def announce(self, kind: str, key: str, document: object) -> None:
+        """Send an event of an incident's review to every open stream, under a key of its own. A repeat is ignored."""
+        event = review_event(kind, key, document)
+        self._publish(key, _Forms(event, event))
+
+    def _publish(self, key: str, forms: _Forms) -> None:
         with self._lock:
             if self._closed or key in self._recent:
                 return
-            self._recent[key] = event
+            self._recent[key] = forms
             while len(self._recent) > self._remembered:
                 self._recent.popitem(last=False)
             for subscription in self._subscriptions:
-                subscription.offer(event)
+                subscription.offer(forms.of(subscription))
 
-    def subscribe(self, last_event_id: str = "") -> tuple[Subscription, bool]:
+    def subscribe(self, last_event_id: str = "", *, coarse: bool = False) -> tuple[Subscription, bool]:
         """Open a stream in the running event loop.
 
         Parameters
         ----------
         last_event_id : str
             The last event that the client has; "" for a new client.
+        coarse : bool
+            Whether its incidents must not tell where nodes are.
 
         Returns
         -------
@@ -136,12 +166,12 @@ class LiveFeed:
         with self._lock:
             if len(self._subscriptions) >= self._max_streams:
                 raise FeedFullError(f"{self._max_streams} event streams are open, no more are allowed; close one")
-            subscription = Subscription(self._queue_length)
+            subscription = Subscription(self._queue_length, coarse=coarse)
             resumed = not last_event_id or last_event_id in self._recent
             if last_event_id and resumed:
                 keys = list(self._recent)
                 for key in keys[keys.index(last_event_id) + 1 :]:
-                    subscription.offer(self._recent[key])
+                    subscription.offer(self._recent[key].of(subscription))
             if self._closed:
                 subscription.end()
             self._subscriptions.add(subscription)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from importlib.resources import files
 
 from fastapi import APIRouter, Request
@@ -18,23 +19,34 @@ _TYPES = {
 }
 
 
-def page_router() -> APIRouter:
-    """Return routes for ``/`` and the files that the page needs, under ``/console/``."""
+def page_router(landing: Callable[[], Response]) -> APIRouter:
+    """Return routes for ``/`` and the files that the page needs, under ``/console/``.
+
+    Parameters
+    ----------
+    landing : callable
+        What ``/`` answers to a machine: to whoever accepts JSON and no HTML.
+    """
     router = APIRouter(include_in_schema=False)
     for file in files("fusion_server").joinpath("console").iterdir():
         suffix = "." + file.name.rpartition(".")[2]
         if file.is_file() and suffix in _TYPES:
             path = "/" if file.name == "index.html" else f"/console/{file.name}"
-            _serve(router, path, file.read_bytes(), _TYPES[suffix])
+            _serve(router, path, file.read_bytes(), _TYPES[suffix], landing if path == "/" else None)
     return router
 
 
-def _serve(router: APIRouter, path: str, content: bytes, media_type: str) -> None:
+def _serve(
+    router: APIRouter, path: str, content: bytes, media_type: str, landing: Callable[[], Response] | None
+) -> None:
     tag = f'"{hashlib.sha256(content).hexdigest()[:24]}"'
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
 
     @router.get(path)
     async def _file(request: Request) -> Response:
+        accepted = request.headers.get("accept", "")
+        if landing is not None and "application/json" in accepted and "text/html" not in accepted:
+            return landing()
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
         return Response(content, headers=headers, media_type=media_type)

@@ -29,11 +29,14 @@ class ApiProblemError(Exception):
     status : HTTPStatus
     detail : str
         What was seen, what was expected, what to do.
+    headers : Mapping of str to str | None
+        Of the answer.
     """
 
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
+    def __init__(self, status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
         self.status = status
         self.detail = detail
+        self.headers = headers
         super().__init__(detail)
 
 
@@ -42,7 +45,7 @@ def add_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ApiProblemError)
     async def _asked_wrongly(_request: Request, error: ApiProblemError) -> Response:
-        return _problem(error.status, error.detail)
+        return _problem(error.status, error.detail, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> Response:
@@ -54,7 +57,7 @@ def add_problem_handlers(app: FastAPI) -> None:
         if status is HTTPStatus.NOT_FOUND:
             detail = f"there is no {request.url.path} here; see /openapi.json for what there is"
         elif status is HTTPStatus.METHOD_NOT_ALLOWED:
-            detail = f"{request.method} is not possible: the API only reads, use GET"
+            detail = f"{request.method} is not possible on {request.url.path}; see /openapi.json for what is"
         return _problem(status, detail, headers=error.headers)
 
     @app.exception_handler(StorageError)

@@ -1,21 +1,30 @@
-"""The HTTP API: what is kept, read-only."""
+"""The HTTP API: what is kept, and what people do with it."""
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from fusion_server.api.access import ROUTE_RIGHTS, SESSION_COOKIE, AccessRules, Gate
+from fusion_server.api.access_routes import access_router
+from fusion_server.api.answers import FLAC as _FLAC
+from fusion_server.api.answers import GEOJSON as _GEOJSON
+from fusion_server.api.answers import answers as _answers
+from fusion_server.api.answers import instant as _instant
+from fusion_server.api.answers import json_answer as _json
+from fusion_server.api.answers import next_page as _next_page
+from fusion_server.api.answers import only as _only
+from fusion_server.api.answers import problem_answer
 from fusion_server.api.documents import (
     EXAMPLE_INCIDENT,
-    IncidentDetail,
     IncidentPage,
     Meta,
     Mode,
@@ -27,16 +36,25 @@ from fusion_server.api.documents import (
     receipt_record,
     schema_components,
 )
+from fusion_server.api.features import features_router, landing_document
 from fusion_server.api.feed import RELOAD_EVENT, LiveFeed, Subscription, incident_event
+from fusion_server.api.gating import coarse_clips, coarse_incident, coarse_node
 from fusion_server.api.geojson import incident_features, incidents_collection, nodes_collection
 from fusion_server.api.metrics import metrics_router
 from fusion_server.api.page import page_router
 from fusion_server.api.problems import ApiProblemError, add_problem_handlers
+from fusion_server.api.review_documents import EXAMPLE_DETAIL, IncidentDetail, moves, review_schema_components
+from fusion_server.api.review_routes import ReviewRoutes, review_router
 from fusion_server.api.security import SecurityHeaders
+from fusion_server.casebook import Casebook
 from fusion_server.health import NodeReport
 from fusion_server.history import History
+from fusion_server.incidentindex import IncidentIndex
 from fusion_server.metrics import MetricsSnapshot
 from fusion_server.registry import Registry
+from fusion_server.review import ReviewRules
+from fusion_server.reviewdesk import ReviewDesk
+from fusion_server.roles import Right
 from shotline import __version__
 from shotline.domain import DetectionId
 from shotline.errors import InputError
@@ -44,14 +62,12 @@ from shotline.geodesy import LocalFrame
 from shotline.health import CheckStatus, HealthReport
 from shotline.records import ALERT_NOTICE, IncidentRecord
 from shotline.timebase import format_utc, parse_utc
+from shotline.units import ns_from_seconds
 
 __all__ = ["create_app"]
 
-_GEOJSON = "application/geo+json"
-_FLAC = "audio/flac"
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _EVENT_ID = re.compile(r"([A-Za-z0-9_.:-]{1,64})/(\d{1,9})")
-_NS_LIMIT = 2**63
 _MISSED_LIMIT = 1000
 _HEARTBEAT_S = 5.0
 
@@ -77,11 +93,14 @@ def create_app(
     silent_after_s: float = 60.0,
     heartbeat_s: float = _HEARTBEAT_S,
     now_ns: Callable[[], int] = time.time_ns,
+    event_ns: Callable[[], int] | None = None,
+    gate: Gate | None = None,
+    review: ReviewRules | None = None,
 ) -> FastAPI:
-    """Return the ASGI app: read-only API, event stream and live page.
+    """Return the ASGI app: API, event stream and live page.
 
-    Everything it answers is open to whoever can connect: bind it to loopback, or put it behind something that asks who
-    is there. Call ``live.close()`` before the HTTP server stops, so that open streams do not hold it.
+    Without a gate everything is open to whoever can connect: bind it to loopback then. Call ``live.close()`` before the
+    HTTP server stops, so that open streams do not hold it.
 
     Parameters
     ----------
@@ -106,7 +125,15 @@ def create_app(
         Between signs of life on an idle event stream.
     now_ns : callable
         Wall clock, UTC nanoseconds.
+    event_ns : callable | None
+        Event time, UTC nanoseconds: how long incidents wait. None is the wall clock; a replay has another.
+    gate : Gate | None
+        Who may do what; None: everybody everything.
+    review : ReviewRules | None
+        None: the defaults.
     """
+    casebook = Casebook(history.database)
+    gate = gate or Gate(AccessRules(), casebook, now_ns=now_ns)
     app = FastAPI(
         title="Shotline",
         version=__version__,
@@ -114,12 +141,22 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(gate.admit)],
     )
     app.add_middleware(SecurityHeaders)
     add_problem_handlers(app)
 
-    def nodes_now() -> list[NodeRecord]:
-        return node_records(
+    def coarse(request: Request) -> bool:
+        return not request.state.principal.may(Right.SENSOR_POSITIONS)
+
+    def shown(record: IncidentRecord, request: Request) -> IncidentRecord:
+        return coarse_incident(record) if coarse(request) else record
+
+    def viewed(request: Request, action: str, subject: str) -> None:
+        gate.watch.view(request.state.principal.name, action, subject)
+
+    def nodes_now(request: Request) -> list[NodeRecord]:
+        nodes = node_records(
             list(registry),
             history.node_statuses(),
             node_reports(),
@@ -127,6 +164,7 @@ def create_app(
             now_ns=now_ns(),
             silent_after_s=silent_after_s,
         )
+        return [coarse_node(node) for node in nodes] if coarse(request) else nodes
 
     def revisions_of(incident_id: str) -> list[IncidentRecord]:
         revisions = history.incident_revisions(incident_id) if _ID.fullmatch(incident_id) else []
@@ -144,6 +182,18 @@ def create_app(
                 "metres, or give the network an origin in the configuration",
             )
         return frame
+
+    index = IncidentIndex(history.database)
+    desk = ReviewDesk(history.database, casebook, review or ReviewRules())
+    parts = ReviewRoutes(
+        casebook=casebook,
+        desk=desk,
+        index=index,
+        revisions_of=revisions_of,
+        live=live,
+        now_ns=now_ns,
+        event_ns=event_ns or now_ns,
+    )
 
     @app.get(
         "/incidents",
@@ -163,7 +213,7 @@ def create_app(
         since_ns, until_ns = _instant(since, "since"), _instant(until, "until")
         geojson_frame = geodetic() if _wants_geojson(request, wanted) else None
         found = history.incidents(limit=limit + 1, offset=offset, since_ns=since_ns, until_ns=until_ns)
-        records, more = found[:limit], len(found) > limit
+        records, more = [shown(record, request) for record in found[:limit]], len(found) > limit
         following = _next_page(request, limit=limit, offset=offset) if more else None
         headers = {"Link": f'<{following}>; rel="next"'} if following else {}
         if geojson_frame is not None:
@@ -176,32 +226,44 @@ def create_app(
         summary="One incident on a map",
         responses=_answers(None, geojson=True, missing=True),
     )
-    def incident_map(incident_id: str) -> Response:
+    def incident_map(incident_id: str, request: Request) -> Response:
         """The incident's point, 95 % ellipse, rounds and all nodes, as a FeatureCollection."""
         geojson_frame = geodetic()
         record = revisions_of(incident_id)[-1]
-        return _json(incident_features(record, nodes_now(), geojson_frame) | {"mode": mode}, media_type=_GEOJSON)
+        viewed(request, "view_incident", incident_id)
+        document = incident_features(record, nodes_now(request), geojson_frame)
+        return _json(document | {"mode": mode}, media_type=_GEOJSON)
 
     @app.get(
         "/incidents/{incident_id}",
         summary="One incident with its whole story",
-        responses=_answers("IncidentDetail", missing=True, example=_DETAIL_EXAMPLE),
+        responses=_answers("IncidentDetail", missing=True, example=EXAMPLE_DETAIL),
     )
-    def one_incident(incident_id: str) -> Response:
-        """Return the latest revision, every revision from the first on, and every receipt of the alerts sent."""
+    def one_incident(incident_id: str, request: Request) -> Response:
+        """Return every revision, every receipt of the alerts sent, and what people made of it. The view is noted."""
         revisions = revisions_of(incident_id)
-        receipts = [receipt_record(receipt) for receipt in history.receipts(incident_id)]
-        return _json(IncidentDetail(incident=revisions[-1], revisions=revisions, receipts=receipts))
+        viewed(request, "view_incident", incident_id)
+        told = [shown(record, request) for record in revisions]
+        return _json(
+            IncidentDetail(
+                incident=told[-1],
+                revisions=told,
+                receipts=[receipt_record(receipt) for receipt in history.receipts(incident_id)],
+                review=parts.review(incident_id, revisions),
+                moves=moves(revisions),
+            )
+        )
 
     @app.get(
         "/incidents/{incident_id}/clips",
         summary="The clips of one incident",
         responses=_answers("ClipPage", missing=True),
     )
-    def list_clips(incident_id: str) -> Response:
+    def list_clips(incident_id: str, request: Request) -> Response:
         """Return which clips of sound are kept, and which were asked for and did not come."""
         revisions_of(incident_id)
-        return _json(clip_page(incident_id, history.clips(incident_id), history.clip_refusals(incident_id)))
+        page = clip_page(incident_id, history.clips(incident_id), history.clip_refusals(incident_id))
+        return _json(coarse_clips(page) if coarse(request) else page)
 
     @app.get(
         "/incidents/{incident_id}/clips/{node}/{boot}/{sequence}",
@@ -209,8 +271,11 @@ def create_app(
         responses=_answers(None, sound=True, missing=True),
         response_class=Response,
     )
-    def one_clip(incident_id: str, node: str, boot: str, sequence: str) -> Response:
-        """Return the whole file as it came; node, boot (hexadecimal) and sequence as in the detection's id."""
+    def one_clip(incident_id: str, node: str, boot: str, sequence: str, request: Request) -> Response:
+        """Return the whole file as it came; node, boot (hexadecimal) and sequence as in the detection's id.
+
+        That somebody listens is noted.
+        """
         text = f"{node}/{boot}/{sequence}"
         try:
             clip = history.clip(DetectionId.parse(text))
@@ -221,6 +286,7 @@ def create_app(
                 HTTPStatus.NOT_FOUND,
                 f"no clip of '{text}' is kept for this incident; /incidents/{incident_id[:64]}/clips lists what is",
             )
+        viewed(request, "view_clip", f"{incident_id} {text}"[:128])
         return Response(clip.flac, media_type=_FLAC, headers={"Accept-Ranges": "none"})
 
     @app.get(
@@ -233,17 +299,23 @@ def create_app(
         """Return every node that was surveyed or ever spoke, by name."""
         if _wants_geojson(request, wanted):
             geodetic()
-            return _json(nodes_collection(nodes_now()), media_type=_GEOJSON)
-        return _json(NodePage(nodes=nodes_now()))
+            return _json(nodes_collection(nodes_now(request)), media_type=_GEOJSON)
+        return _json(NodePage(nodes=nodes_now(request)))
 
     @app.get(
         "/health", summary="Every check", responses=_answers("HealthDocument") | {503: {"description": "One fails"}}
     )
-    def show_health() -> Response:
-        """Return every check; the status is 503 when one fails, and the answer still says which."""
+    def show_health(request: Request) -> Response:
+        """Return every check; the status is 503 when one fails, and the answer still says which.
+
+        Who may not see the checks gets the worst of their states without them.
+        """
         report = health()
         failing = report.status is CheckStatus.FAIL
-        return _json(health_document(report, mode), status=HTTPStatus.SERVICE_UNAVAILABLE if failing else HTTPStatus.OK)
+        document = health_document(report, mode)
+        if request.state.principal is None or not request.state.principal.may(Right.HEALTH):
+            document = msgspec.structs.replace(document, checks=())
+        return _json(document, status=HTTPStatus.SERVICE_UNAVAILABLE if failing else HTTPStatus.OK)
 
     @app.get("/meta", summary="What this server is", responses=_answers("Meta"))
     def show_meta() -> Response:
@@ -267,29 +339,37 @@ def create_app(
         response_class=StreamingResponse,
     )
     async def events(
+        request: Request,
         last_event_id: Annotated[str, Header(max_length=200)] = "",
         after: Annotated[str, Query(max_length=200, description="as the header, for those who cannot set it")] = "",
     ) -> Response:
         """Stream every revision from now on, or from after an event that the client names."""
         last = last_event_id or after
-        subscription, resumed = live.subscribe(last)
-        missed = [] if resumed else await run_in_threadpool(_missed, history, last)
-        stream = _stream(live, subscription, missed, heartbeat_s=heartbeat_s, now_ns=now_ns)
+        subscription, resumed = live.subscribe(last, coarse=coarse(request))
+        missed = [] if resumed else await run_in_threadpool(_missed, history, last, subscription)
+
+        async def allowed() -> bool:
+            return await run_in_threadpool(gate.still, request)
+
+        stream = _stream(live, subscription, missed, heartbeat_s=heartbeat_s, now_ns=now_ns, allowed=allowed)
         return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
     if metrics is not None:
         app.include_router(metrics_router(metrics))
-    app.include_router(page_router())
+    app.include_router(review_router(parts))
+    app.include_router(access_router(gate, casebook, now_ns=now_ns))
+    app.include_router(features_router(index, desk, geodetic=geodetic, now_ns=now_ns))
+    app.include_router(page_router(lambda: _json(landing_document())))
     _complete_openapi(app)
     return app
 
 
 _EVENTS_TEXT = (
-    "`incident`: an IncidentRecord, with the id `incident/revision`; `heartbeat`: the server's time, "
+    "`incident`: an IncidentRecord, with the id `incident/revision`; `decision`, `acknowledgement`, `reminder`: a "
+    "ReviewEvent, what people did or nobody did yet; `heartbeat`: the server's time, "
     "every few seconds; `reload`: events were left out, read /incidents again."
 )
 _PAGE_EXAMPLE = IncidentPage(incidents=[EXAMPLE_INCIDENT], limit=1, offset=0, next="/incidents?limit=1&offset=1")
-_DETAIL_EXAMPLE = IncidentDetail(incident=EXAMPLE_INCIDENT, revisions=[EXAMPLE_INCIDENT], receipts=[])
 
 
 async def _stream(
@@ -299,10 +379,17 @@ async def _stream(
     *,
     heartbeat_s: float,
     now_ns: Callable[[], int],
+    allowed: Callable[[], Awaitable[bool]],
 ) -> AsyncIterator[bytes]:
     try:
         yield b"retry: 2000\n\n" + _heartbeat(now_ns()) + b"".join(missed)
+        asked_ns = now_ns()
         while (events := await subscription.next(heartbeat_s)) is not None:
+            # A stream outlives the session that opened it: ask again from time to time.
+            if not 0 <= now_ns() - asked_ns < ns_from_seconds(heartbeat_s):
+                asked_ns = now_ns()
+                if not await allowed():
+                    return
             yield b"".join(events) or _heartbeat(now_ns())
     finally:
         live.unsubscribe(subscription)
@@ -312,7 +399,7 @@ def _heartbeat(time_ns: int) -> bytes:
     return f'event: heartbeat\ndata: {{"time_utc":"{format_utc(time_ns, digits=3)}"}}\n\n'.encode()
 
 
-def _missed(history: History, last_event_id: str) -> list[bytes]:
+def _missed(history: History, last_event_id: str, subscription: Subscription) -> list[bytes]:
     """Return events for what was concluded at or after an event that the feed no longer knows, oldest first."""
     match = _EVENT_ID.fullmatch(last_event_id)
     revisions = history.incident_revisions(match[1]) if match else []
@@ -328,38 +415,8 @@ def _missed(history: History, last_event_id: str) -> list[bytes]:
     ]
     if len(newer) == _MISSED_LIMIT:
         return [RELOAD_EVENT]
-    return [incident_event(record) for record in sorted(newer, key=lambda record: parse_utc(record.as_of_utc))]
-
-
-def _only(*known: str) -> Callable[[Request], None]:
-    """Return a dependency that refuses query parameters nobody knows: a misspelt bound must not return everything."""
-
-    def check(request: Request) -> None:
-        for name in request.query_params:
-            if name not in known:
-                raise ApiProblemError(
-                    HTTPStatus.BAD_REQUEST, f"unknown parameter '{name[:100]}'; use one of {', '.join(known)}"
-                )
-
-    return check
-
-
-def _instant(text: str | None, name: str) -> int | None:
-    if text is None:
-        return None
-    try:
-        # In a query string "+" stands for a blank, so an offset such as +01:00 comes as " 01:00".
-        time_ns = parse_utc(re.sub(r" (\d{2}:\d{2})\Z", r"+\1", text) if "T" in text else text)
-    except (InputError, OverflowError) as error:
-        raise ApiProblemError(HTTPStatus.BAD_REQUEST, f"{name}: {error}") from error
-    if not -_NS_LIMIT <= time_ns < _NS_LIMIT:
-        raise ApiProblemError(HTTPStatus.BAD_REQUEST, f"{name}: '{text}' is outside the years 1678 to 2262")
-    return time_ns
-
-
-def _next_page(request: Request, *, limit: int, offset: int) -> str:
-    url = request.url.include_query_params(limit=limit, offset=offset + limit)
-    return f"{url.path}?{url.query}"
+    in_order = sorted(newer, key=lambda record: parse_utc(record.as_of_utc))
+    return [incident_event(coarse_incident(record) if subscription.coarse else record) for record in in_order]
 
 
 def _wants_geojson(request: Request, wanted: str | None) -> bool:
@@ -368,48 +425,32 @@ def _wants_geojson(request: Request, wanted: str | None) -> bool:
     return _GEOJSON in request.headers.get("accept", "")
 
 
-def _json(
-    document: object,
-    *,
-    status: HTTPStatus = HTTPStatus.OK,
-    media_type: str = "application/json",
-    headers: dict[str, str] | None = None,
-) -> Response:
-    return Response(msgspec.json.encode(document), status, headers=headers, media_type=media_type)
-
-
-def _answers(
-    schema: str | None, *, geojson: bool = False, sound: bool = False, missing: bool = False, example: object = None
-) -> dict[int | str, dict[str, Any]]:
-    content: dict[str, Any] = {}
-    if schema is not None:
-        content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{schema}"}}
-        if example is not None:
-            content["application/json"]["example"] = msgspec.to_builtins(example)
-    if sound:
-        content[_FLAC] = {"schema": {"type": "string", "format": "binary"}}
-    if geojson:
-        content[_GEOJSON] = {"schema": {"type": "object", "description": "FeatureCollection, RFC 7946"}}
-    answers: dict[int | str, dict[str, Any]] = {200: {"description": "As asked", "content": content}}
-    problems = {400: "The request is wrong", 503: "The history cannot be read"}
-    problems |= {404: "Nothing of that name is kept"} if missing else {}
-    problems |= {409: "GeoJSON is asked for and the network has no geodetic origin"} if geojson else {}
-    for status, words in problems.items():
-        schema_of = {"schema": {"$ref": "#/components/schemas/ProblemRecord"}}
-        answers[status] = {"description": words, "content": {"application/problem+json": schema_of}}
-    return answers
-
-
 def _complete_openapi(app: FastAPI) -> None:
     """Put the schemas of our own documents into the description; wrong parameters are 400 here, not 422."""
     description = app.openapi()
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas.update(schema_components())
-    for operations in description["paths"].values():
-        for operation in operations.values():
-            operation["responses"].pop("422", None)
-            json_answer = operation["responses"]["200"]["content"].get("application/json")
-            if json_answer == {"schema": {}}:
-                del operation["responses"]["200"]["content"]["application/json"]
+    schemas.update(schema_components() | review_schema_components())
+    description["components"]["securitySchemes"] = {
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "an API token, or a JWT of the identity provider",
+        },
+        "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE, "description": "POST /access/login"},
+    }
+    for path, operations in description["paths"].items():
+        for method, operation in operations.items():
+            responses = operation["responses"]
+            responses.pop("422", None)
+            responses["429"] = problem_answer("Too many requests")
+            responses["403"] = problem_answer(
+                "Without the right; a change without X-Shotline-Request; without accounts, another machine's name"
+            )
+            if ROUTE_RIGHTS.get(f"{method.upper()} {path}", Right.OPERATE) is not None:
+                operation["security"] = [{"bearer": []}, {"session": []}]
+                responses["401"] = problem_answer("Nobody is signed in")
+            for answer in responses.values():
+                if answer.get("content", {}).get("application/json") == {"schema": {}}:
+                    del answer["content"]["application/json"]

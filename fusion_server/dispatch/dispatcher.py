@@ -188,6 +188,11 @@ class Dispatcher:
         for worker in self._workers:
             worker.offer(record)
 
+    def remind(self, record: IncidentRecord, number: int) -> None:
+        """Tell a revision again: nobody took it on for so many spans. Each reminder is tried once."""
+        for worker in self._workers:
+            worker.offer(record, reminder=number)
+
     def status(self) -> tuple[SinkStatus, ...]:
         """Return how each sink does."""
         return tuple(worker.status() for worker in self._workers)
@@ -218,10 +223,11 @@ class _Item:
     record: IncidentRecord
     attempts: int = 0
     first_s: float = 0.0
+    reminder: int = 0
 
     @property
-    def key(self) -> tuple[str, int]:
-        return self.record.id, self.record.revision
+    def key(self) -> tuple[str, int, int]:
+        return self.record.id, self.record.revision, self.reminder
 
 
 class _Worker:
@@ -249,8 +255,8 @@ class _Worker:
         self._fresh: deque[_Item] = deque()
         self._failed: list[tuple[float, int, _Item]] = []  # a heap: when due, tie-breaker, what
         self._failures_seen = 0
-        self._waiting: set[tuple[str, int]] = set()
-        self._done: dict[tuple[str, int], None] = {}
+        self._waiting: set[tuple[str, int, int]] = set()
+        self._done: dict[tuple[str, int, int], None] = {}
         self._running = False
         self._stopping = False
         self._resume_due_s: float | None = None
@@ -266,13 +272,13 @@ class _Worker:
             self._resume_due_s = self._monotonic_s()
         self._thread.start()
 
-    def offer(self, record: IncidentRecord) -> None:
+    def offer(self, record: IncidentRecord, *, reminder: int = 0) -> None:
         with self._wake:
-            key = record.id, record.revision
-            if not self._running or self._stopping or key in self._waiting or key in self._done:
+            item = _Item(record, reminder=reminder)
+            if not self._running or self._stopping or item.key in self._waiting or item.key in self._done:
                 return
-            self._waiting.add(key)
-            self._fresh.append(_Item(record))
+            self._waiting.add(item.key)
+            self._fresh.append(item)
             self._wake.notify()
 
     def stop(self) -> None:
@@ -364,17 +370,20 @@ class _Worker:
             item.first_s = now_s
         item.attempts += 1
         try:
-            self._sink.send(Alert(item.record, self._test))
+            self._sink.send(Alert(item.record, self._test, item.reminder))
         except DeliveryError as error:
             failure = error
         except Exception as error:  # a sink's own fault must neither end its thread nor go unseen
             failure = DeliveryError(f"the sink broke: {type(error).__name__}: {error}", retryable=True)
         else:
-            self._receipt(item, ok=True, detail="test delivered" if self._test else "delivered")
+            detail = "test delivered" if self._test else "delivered"
+            self._receipt(item, ok=True, detail=f"reminder {item.reminder} {detail}" if item.reminder else detail)
             self._settle(item, delivered=True)
             return
         waited_s = self._monotonic_s() - item.first_s
-        if not failure.retryable:
+        if item.reminder:
+            self._miss(item, f"reminder {item.reminder}: {failure.detail}")
+        elif not failure.retryable:
             self._give_up(item, f"{failure.detail} (not worth another attempt)")
         elif waited_s >= self._retry.give_up_after_s:
             self._give_up(item, f"{failure.detail} ({item.attempts} attempts in {waited_s:.0f} s)")
@@ -388,7 +397,10 @@ class _Worker:
                 self._last_error = failure.detail
 
     def _give_up(self, item: _Item, detail: str) -> None:
-        self._receipt(item, ok=False, detail=f"{_GAVE_UP}{detail}")
+        self._miss(item, detail, f"{_GAVE_UP}{detail}")
+
+    def _miss(self, item: _Item, detail: str, receipt: str = "") -> None:
+        self._receipt(item, ok=False, detail=receipt or detail)
         self._settle(item, delivered=False)
         with self._wake:
             self._failures += 1

@@ -41,6 +41,8 @@ class JsonlSink:
         line = msgspec.json.encode(alert.record)
         if alert.test:
             line = b'{"test":true,' + line[1:]
+        if alert.reminder:
+            line = b'{"reminder":%d,' % alert.reminder + line[1:]
         try:
             self._append(line + b"\n")
         except OSError as error:

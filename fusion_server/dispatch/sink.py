@@ -23,10 +23,13 @@ class Alert:
     record : IncidentRecord
     test : bool
         Not a real event: an exercise, or a check of the line. Every sink says so.
+    reminder : int
+        So many spans passed in which nobody took it on, and so it is told again; 0 when it is new. Every sink says so.
     """
 
     record: IncidentRecord
     test: bool = False
+    reminder: int = 0
 
     @property
     def replay(self) -> bool:
@@ -35,8 +38,9 @@ class Alert:
 
     @property
     def banner(self) -> str:
-        """``TEST``, ``REPLAY`` or both; "" for a live alert."""
-        return " ".join(word for word, says in (("TEST", self.test), ("REPLAY", self.replay)) if says)
+        """Which of ``TEST``, ``REPLAY`` and ``REMINDER`` it is; "" for a live alert that is new."""
+        words = (("TEST", self.test), ("REPLAY", self.replay), ("REMINDER", self.reminder > 0))
+        return " ".join(word for word, says in words if says)
 
 
 class DeliveryError(EdgeError):

@@ -36,6 +36,7 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: str
     test: bool
     replay: bool
+    reminder: int
     data: IncidentRecord
 
 
@@ -172,6 +173,8 @@ class WebhookSink:
         record = alert.record
         body, media_type = self._body(alert)
         message_id, timestamp_s = self.message_id(record), self._now_ns() // NS_PER_S
+        if alert.reminder:
+            message_id += f"_reminder{alert.reminder}"
         headers = {
             "Content-Type": media_type,
             "webhook-id": message_id,
@@ -189,6 +192,7 @@ class WebhookSink:
             timestamp=record.as_of_utc,
             test=alert.test,
             replay=alert.replay,
+            reminder=alert.reminder,
             data=record,
         )
         return msgspec.json.encode(payload), "application/json"

@@ -291,7 +291,7 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, spoil: object, says
         ("sqlite:///file:{folder}/there.db?mode=ro&uri=true", "give this user write permission on the file"),
         ("mysql://host/shotline", "keeps its history in sqlite or postgresql"),
         ("postgresql+nosuchdriver://user:secret@host/shotline", "no such driver; write postgresql.psycopg://"),
-        ("postgresql+psycopg://user:secret@host/shotline", "needs the driver 'psycopg'; install it with pip"),
+        ("postgresql+pg8000://user:secret@host/shotline", "needs the driver 'pg8000'; install it with pip"),
         ("://", "is not a path or a database URL such as sqlite:///history.db"),
     ],
 )

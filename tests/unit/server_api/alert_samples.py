@@ -6,6 +6,7 @@ import math
 import random
 
 from fusion_server.history import NodeStatus
+from fusion_server.metrics import LatencyHistogram, MetricsSnapshot, SinkNumbers
 from fusion_server.registry import Registry
 from shotline.domain import ClockState, Site
 from shotline.geodesy import LocalFrame
@@ -154,3 +155,32 @@ def _degrees(frame: LocalFrame | None, x_m: float, y_m: float) -> tuple[float | 
         return None, None
     lat_deg, lon_deg, _ = frame.to_geodetic(x_m, y_m)
     return round(lat_deg, 8), round(lon_deg, 8)
+
+
+def metrics_snapshot() -> MetricsSnapshot:
+    """Return numbers of which no two are alike."""
+    latencies = LatencyHistogram()
+    for latency_s in (0.1, 0.11, 2.5, 400.0):
+        latencies.observe(latency_s)
+    return MetricsSnapshot(
+        version="0.1.0",
+        messages=900,
+        detections=700,
+        duplicates=40,
+        rejects={"malformed": 3, 'odd "one"': 1},
+        unused={"no_site": 5},
+        revisions={"provisional": 4, "retracted": 1},
+        incidents={"revised": 3, "retracted": 1},
+        sinks=[SinkNumbers("desk", waiting=2, delivered=7, gave_up=1, failures_in_a_row=3)],
+        latency_counts=latencies.counts,
+        latency_sum_s=latencies.sum_s,
+        surveyed=9,
+        silent=2,
+        connections=8,
+        last_heard_ns={"roof-01": 1_545_180_568_250_000_000},
+        unacked={"roof-01": 12},
+        fusion_lag_s=0.25,
+        fusion_failures=0,
+        loop_age_s=0.02,
+        checks={"store": "ok", "nodes": "warn", "sinks": "fail"},
+    )

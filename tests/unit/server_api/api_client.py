@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import alert_samples
 import httpx
 from fastapi import FastAPI
 
-from fusion_server.api import LiveFeed, Mode, create_app
+from fusion_server.api import Gate, LiveFeed, Mode, create_app
 from fusion_server.health import NodeReport
 from fusion_server.history import History
+from fusion_server.metrics import MetricsSnapshot
+from fusion_server.review import ReviewRules
 from shotline.geodesy import LocalFrame
 from shotline.health import CheckStatus
 
@@ -29,6 +32,10 @@ def sample_app(
     mode: Mode = Mode.LIVE,
     heartbeat_s: float = 5.0,
     node_reports: Mapping[str, NodeReport] | None = None,
+    gate: Gate | None = None,
+    review: ReviewRules | None = None,
+    metrics: Callable[[], MetricsSnapshot] | None = None,
+    now_ns: Callable[[], int] = lambda: NOW_NS,
 ) -> FastAPI:
     """Return the app over a history and the nine roofs."""
     return create_app(
@@ -40,16 +47,28 @@ def sample_app(
         live=live or LiveFeed(),
         mode=mode,
         heartbeat_s=heartbeat_s,
-        now_ns=lambda: NOW_NS,
+        now_ns=now_ns,
+        gate=gate,
+        review=review,
+        metrics=metrics,
     )
 
 
-def ask(app: FastAPI, path: str, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> httpx.Response:
-    """Return the answer to one request."""
+def ask(
+    app: FastAPI,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,
+    base_url: str = "http://127.0.0.1:8080",
+    address: str = "127.0.0.1",
+) -> httpx.Response:
+    """Return the answer to one request, from an address."""
 
     async def request() -> httpx.Response:
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://shotline.test") as client:
-            return await client.request(method, path, headers=headers)
+        transport = httpx.ASGITransport(app=app, client=(address, 50_000))
+        async with httpx.AsyncClient(transport=transport, base_url=base_url) as client:
+            return await client.request(method, path, headers=headers, json=json)
 
     return asyncio.run(request())

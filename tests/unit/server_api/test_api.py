@@ -270,9 +270,9 @@ def test_every_answer_has_the_security_headers(app: FastAPI, path: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_it_only_reads(app: FastAPI, method: str) -> None:
+def test_a_method_that_is_not_there(app: FastAPI, method: str) -> None:
     words = _problem(ask(app, "/incidents", method=method), 405)
-    assert words == f"{method} is not possible: the API only reads, use GET"
+    assert words == f"{method} is not possible on /incidents; see /openapi.json for what is"
 
 
 def test_an_address_that_is_not_there(app: FastAPI) -> None:
@@ -319,14 +319,19 @@ def test_openapi_describes_every_answer_and_its_examples_are_true(app: FastAPI) 
     assert set(description["paths"]) == {
         "/incidents", "/incidents/{incident_id}", "/incidents/{incident_id}.geojson", "/incidents/{incident_id}/clips",
         "/incidents/{incident_id}/clips/{node}/{boot}/{sequence}", "/nodes", "/health", "/meta",
-        "/events",
+        "/events", "/review/queue", "/review/reasons", "/incidents/{incident_id}/acknowledge",
+        "/incidents/{incident_id}/decisions", "/access", "/access/login", "/access/logout", "/audit", "/conformance",
+        "/collections", "/collections/incidents", "/collections/incidents/items",
+        "/collections/incidents/items/{incident_id}",
     }  # fmt: skip
     schemas = description["components"]["schemas"]
     for reference in _references(description):
         assert reference.removeprefix("#/components/schemas/") in schemas, reference
     for operations in description["paths"].values():
-        assert set(operations) == {"get"}
-        assert "422" not in operations["get"]["responses"]
+        assert len(operations) == 1
+        for method, operation in operations.items():
+            assert method in ("get", "post")
+            assert "422" not in operation["responses"]
     content = description["paths"]["/incidents"]["get"]["responses"]["200"]["content"]
     example = content["application/json"]["example"]
     assert example["incidents"][0]["notice"] == ALERT_NOTICE
@@ -372,4 +377,6 @@ def test_no_path_breaks_it(app: FastAPI, parts: list[str]) -> None:
 
 
 def test_public_names() -> None:
-    assert fusion_server.api.__all__ == ["FeedFullError", "LiveFeed", "Mode", "create_app"]
+    assert fusion_server.api.__all__ == [
+        "AccessRules", "FeedFullError", "Gate", "LiveFeed", "Mode", "announce_reminder", "create_app",
+    ]  # fmt: skip

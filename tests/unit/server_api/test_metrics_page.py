@@ -13,46 +13,18 @@ from typing import Any
 
 import msgspec
 import pytest
-from alert_samples import incident
+from alert_samples import incident, metrics_snapshot
 from api_client import ask, sample_app
 
 from fusion_server.api import LiveFeed, create_app
 from fusion_server.history import History
-from fusion_server.metrics import LATENCY_BOUNDS_S, LatencyHistogram, MetricsSnapshot, SinkNumbers, alert_latency_s
+from fusion_server.metrics import LATENCY_BOUNDS_S, MetricsSnapshot, alert_latency_s
 from fusion_server.registry import Registry
 from shotline.health import HealthReport
 from shotline.timebase import parse_utc
 from shotline.units import NS_PER_S
 
 DASHBOARD = Path(__file__).parents[3] / "deploy" / "grafana" / "shotline-dashboard.json"
-
-
-def _snapshot() -> MetricsSnapshot:
-    latencies = LatencyHistogram()
-    for latency_s in (0.1, 0.11, 2.5, 400.0):
-        latencies.observe(latency_s)
-    return MetricsSnapshot(
-        version="0.1.0",
-        messages=900,
-        detections=700,
-        duplicates=40,
-        rejects={"malformed": 3, 'odd "one"': 1},
-        unused={"no_site": 5},
-        revisions={"provisional": 4, "retracted": 1},
-        incidents={"revised": 3, "retracted": 1},
-        sinks=[SinkNumbers("desk", waiting=2, delivered=7, gave_up=1, failures_in_a_row=3)],
-        latency_counts=latencies.counts,
-        latency_sum_s=latencies.sum_s,
-        surveyed=9,
-        silent=2,
-        connections=8,
-        last_heard_ns={"roof-01": 1_545_180_568_250_000_000},
-        unacked={"roof-01": 12},
-        fusion_lag_s=0.25,
-        fusion_failures=0,
-        loop_age_s=0.02,
-        checks={"store": "ok", "nodes": "warn", "sinks": "fail"},
-    )
 
 
 def _served(history: History, snapshot: MetricsSnapshot) -> str:
@@ -81,7 +53,7 @@ def _samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 
 def test_what_the_parser_of_prometheus_reads(history: History) -> None:
-    read = _samples(_served(history, _snapshot()))
+    read = _samples(_served(history, metrics_snapshot()))
     assert read["shotline_detections_total", (("kind", "new"),)] == 700
     assert read["shotline_rejects_total", (("reason", 'odd "one"'),)] == 1
     assert read["shotline_incidents", (("state", "revised"),)] == 3
@@ -99,20 +71,20 @@ def test_what_the_parser_of_prometheus_reads(history: History) -> None:
 
 
 def test_before_the_loop_ran_its_age_is_not_told(history: History) -> None:
-    assert "shotline_loop_age_seconds" not in _served(history, replace(_snapshot(), loop_age_s=None))
+    assert "shotline_loop_age_seconds" not in _served(history, replace(metrics_snapshot(), loop_age_s=None))
 
 
 def test_what_promtool_finds_fault_with_is_nothing(history: History) -> None:
     program = shutil.which("promtool")
     if program is None:
         pytest.skip("promtool is not installed (Debian: prometheus)")
-    text = _served(history, _snapshot())
+    text = _served(history, metrics_snapshot())
     done = subprocess.run([program, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_the_dashboard_asks_only_for_what_there_is(history: History) -> None:
-    served = {name for name, _ in _samples(_served(history, _snapshot()))}
+    served = {name for name, _ in _samples(_served(history, metrics_snapshot()))}
     dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
     questions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     asked = {name for question in questions for name in re.findall(r"\bshotline_\w+", question)}
@@ -143,7 +115,7 @@ def test_without_the_library_it_says_what_installs_it(history: History, monkeypa
         frame=None,
         health=lambda: HealthReport(0, ()),
         live=LiveFeed(),
-        metrics=_snapshot,
+        metrics=metrics_snapshot,
     )
     answer = ask(app, "/metrics")
     assert answer.status_code == 501
