@@ -28,6 +28,10 @@ from fusion_server.clips import ClipCollector
 from fusion_server.config import ServerConfig
 from fusion_server.dispatch import Dispatcher
 from fusion_server.engine import Disposition, FusionEngine
+from fusion_server.evidence.auditor import Auditor
+from fusion_server.evidence.network import NetworkRecord
+from fusion_server.evidence.signing import SigningKey
+from fusion_server.evidence.software import describe_software
 from fusion_server.flac import decode_flac
 from fusion_server.health import (
     check_disk,
@@ -60,7 +64,7 @@ from shotline.health import Check, HealthReport
 from shotline.keyfiles import load_key_pair
 from shotline.messages import Detection, decode
 from shotline.records import IncidentRecord, incident_record
-from shotline.units import NS_PER_S
+from shotline.units import NS_PER_S, ns_from_seconds
 
 if TYPE_CHECKING:
     from fusion_server.api import Gate, LiveFeed
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "ServerApp", "load_keys"]
 
 _LOOP_MS = 20
+_AUDIT_EVERY_S = 1.0
 _REBUILD_NS = 120 * NS_PER_S
 _JUST_SPOKE_NS = NS_PER_S // 2
 """A node that speaks was there this long before: no longer, so that the first impulses after a start are not rare."""
@@ -154,6 +159,8 @@ class ServerApp:
         self._latency = LatencyHistogram()
         self._revisions: Counter[str] = Counter()
         self._advanced_ns: int | None = None
+        self._audit_due_s = 0.0
+        self._audit_problem = ""
 
     def __enter__(self) -> Self:
         self._history = History.open(self._config.server.database)
@@ -178,6 +185,7 @@ class ServerApp:
     _http: HttpServer | None = None
     _live: LiveFeed | None = None
     _reminding: threading.Thread | None = None
+    _auditor: Auditor | None = None
 
     @property
     def history(self) -> History:
@@ -229,6 +237,7 @@ class ServerApp:
         if self._unsaved:
             self._save_unsaved()
         self._log_keys()
+        self._audit()
         self._looped_s = self._monotonic_s()
         return len(fresh)
 
@@ -320,6 +329,7 @@ class ServerApp:
 
     def _start(self) -> None:
         config = self._config
+        self._start_audit()
         self._detections_before = self._history.counts().detections
         curve, self._allow_list = load_keys(config)
         if (settings := config.to_clips()) is not None:
@@ -408,6 +418,35 @@ class ServerApp:
             oidc=oidc,
             now_ns=self._now_ns,
         )
+
+    def _start_audit(self) -> None:
+        config = self._config
+        key = None if config.audit.key_file is None else SigningKey.load(Path(config.audit.key_file))
+        self._auditor = Auditor(
+            self._history,
+            NetworkRecord.of(self._registry, self._frame, config.to_fusion()),
+            configuration=config.model_dump_json().encode("utf-8"),
+            software=describe_software(),
+            key=key,
+            root_every_ns=ns_from_seconds(3600.0 * config.audit.root_every_h),
+        )
+        self._auditor.start(self._now_ns())
+
+    def _audit(self) -> None:
+        """Write into the audit log what there is to write, now and then; trouble with it never stops an alert."""
+        if self._auditor is None or self._monotonic_s() < self._audit_due_s:
+            return
+        self._audit_due_s = self._monotonic_s() + _AUDIT_EVERY_S
+        try:
+            root = self._auditor.step(self._now_ns())
+        except StorageError as error:
+            if str(error) != self._audit_problem:
+                self._log("audit_not_kept", problem=str(error))
+            self._audit_problem = str(error)
+            return
+        self._audit_problem = ""
+        if root is not None:
+            self._log("audit_root", number=root.number, digest=root.digest, signature=root.signature)
 
     def _start_http(self) -> None:
         from fusion_server.api import LiveFeed, Mode, create_app

@@ -7,6 +7,7 @@ other.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -16,9 +17,18 @@ from fusion_server.review import Acknowledgement, Decision, Outcome, check_decis
 from fusion_server.tables import ACKNOWLEDGEMENTS, AUDIT, AUDIT_ROOTS, DECISIONS
 from shotline.auditchain import AuditEntry, Root, follow
 
-__all__ = ["Casebook", "append_entry"]
+__all__ = ["Casebook", "Note", "append_entry"]
 
 _PAGE_ROWS = 1000
+
+
+class Note(NamedTuple):
+    """What is to be noted in the audit log."""
+
+    actor: str
+    action: str
+    subject: str
+    detail: Mapping[str, object]
 
 
 class Casebook:
@@ -127,6 +137,14 @@ class Casebook:
         with self._database.writing() as db:
             return append_entry(db, time_ns=time_ns, actor=actor, action=action, subject=subject, detail=detail or {})
 
+    def note_all(self, notes: Sequence[Note], *, time_ns: int) -> None:
+        """Append entries to the audit log in one transaction: all or none; see `note`."""
+        if not notes:
+            return
+        with self._database.writing() as db:
+            for item in notes:
+                append_entry(db, time_ns=time_ns, **item._asdict())
+
     def audit(self, *, after: int = 0, subject: str | None = None) -> Iterator[AuditEntry]:
         """Yield the audit log in order, a page at a time."""
         while True:
@@ -140,10 +158,10 @@ class Casebook:
                 return
             after = entries[-1].number
 
-    def last_entry(self) -> AuditEntry | None:
-        """Return the newest entry of the audit log."""
+    def last_entry(self, *, action: str | None = None) -> AuditEntry | None:
+        """Return the newest entry of the audit log, or the newest about an action."""
         with self._database.reading() as db:
-            return _last(db)
+            return _last(db, action)
 
     def add_root(self, root: Root) -> None:
         """Keep a signed root; once more is harmless."""
@@ -168,8 +186,11 @@ def append_entry(
     return entry
 
 
-def _last(db: sa.Connection) -> AuditEntry | None:
-    row = db.execute(sa.select(AUDIT).order_by(AUDIT.c.number.desc()).limit(1)).mappings().one_or_none()
+def _last(db: sa.Connection, action: str | None = None) -> AuditEntry | None:
+    query = sa.select(AUDIT).order_by(AUDIT.c.number.desc()).limit(1)
+    if action is not None:
+        query = query.where(AUDIT.c.action == action)
+    row = db.execute(query).mappings().one_or_none()
     return None if row is None else _entry(row)
 
 

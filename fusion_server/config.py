@@ -28,6 +28,7 @@ from shotline.geodesy import LocalFrame
 from shotline.timebase import EventClock, parse_utc
 
 __all__ = [
+    "AuditSection",
     "ClipsSection",
     "ConsoleSinkSection",
     "CotSinkSection",
@@ -559,6 +560,22 @@ SinkSection = (
     | NotifySinkSection
     | SyslogSinkSection
 )
+
+
+class AuditSection(ConfigModel):
+    """The audit log, and the key that signs its roots and bundles of evidence."""
+
+    key_file: str | None = Field(
+        default=None,
+        title="signing key",
+        description="file made by `shotline evidence key`, readable by its owner only; absent = no root is signed",
+        min_length=1,
+    )
+    root_every_h: float = Field(
+        default=1.0, title="roots", description="hours between two signed roots", ge=0.01, le=8_760.0
+    )
+
+
 _Sink = Annotated[SinkSection, Field(discriminator="kind")]
 _Clock = Annotated[SystemClockSection | ReplayClockSection, Field(discriminator="kind")]
 
@@ -584,6 +601,7 @@ class ServerConfig(ConfigModel):
     )
     fusion: FusionSection = Field(default_factory=FusionSection, title="fusion", description="finding and locating")
     clips: ClipsSection = Field(default_factory=ClipsSection, title="clips", description="sound asked of nodes")
+    audit: AuditSection = Field(default_factory=AuditSection, title="audit", description="audit log and signing key")
     sinks: Annotated[tuple[_Sink, ...], Field(strict=False)] = Field(
         default=(ConsoleSinkSection(kind="console"),),
         title="sinks",
@@ -749,6 +767,7 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
     database = server.database if "://" in server.database else resolve(server.database)
     secret_file = None if server.curve_secret_file is None else resolve(server.curve_secret_file)
     allow_list = None if server.allow_list is None else resolve(server.allow_list)
+    key_file = None if config.audit.key_file is None else resolve(config.audit.key_file)
     sinks = tuple(
         sink.model_copy(
             update={
@@ -765,6 +784,7 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
             "oidc": None
             if config.oidc is None
             else config.oidc.model_copy(update={"jwks_file": resolve(config.oidc.jwks_file)}),
+            "audit": config.audit.model_copy(update={"key_file": key_file}),
             "sinks": sinks,
         }
     )

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from fusion_server.accessconfig import AccessSection, OidcRoleSection, OidcSection, ReviewSection
 from fusion_server.config import (
+    AuditSection,
     ClipsSection,
     ConsoleSinkSection,
     CotSinkSection,
@@ -53,6 +54,7 @@ _TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[[nodes]]", NodeSection),
     ("[fusion]", FusionSection),
     ("[clips]", ClipsSection),
+    ("[audit]", AuditSection),
     ('[[sinks]] kind = "console"', ConsoleSinkSection),
     ('[[sinks]] kind = "jsonl"', JsonlSinkSection),
     ('[[sinks]] kind = "webhook"', WebhookSinkSection),

@@ -18,7 +18,7 @@ from fusion_server.incidents import IncidentSettings, belongs, gunshot_probabili
 from fusion_server.listening import Listening
 from fusion_server.locate import Ground, Height, LocateSettings, ground_of_sites, locate
 from fusion_server.registry import Registry
-from shotline.atmosphere import WeatherTimeline
+from shotline.atmosphere import Weather, WeatherTimeline
 from shotline.domain import ClockState, DetectionId, Incident, IncidentState, Location, Shot
 from shotline.messages import Detection
 from shotline.records import IncidentRecord
@@ -271,7 +271,7 @@ class FusionEngine:
             if known is not None and known.uids == _uids(hypothesis):
                 known.hypothesis, known.log_evidence = hypothesis, hypothesis.log_evidence
                 if full:
-                    known.shot = self._with_reasons(known.shot.location, hypothesis)
+                    known.shot = self._with_reasons(known.shot.location, hypothesis, known.shot.weather)
                 self._shots.append(known)
             elif (concluded := self._conclude(hypothesis)) is not None:
                 concluded.incident = known.incident if known is not None else None
@@ -279,12 +279,8 @@ class FusionEngine:
         return self._tell(now_ns, settled=full)
 
     def _conclude(self, hypothesis: Hypothesis) -> _TrackedShot | None:
-        location = locate(
-            hypothesis.arrivals,
-            weather=self._weather.at(hypothesis.origin_time_ns),
-            settings=self._settings.locate,
-            ground=self._ground,
-        )
+        weather = self._weather.at(hypothesis.origin_time_ns)
+        location = locate(hypothesis.arrivals, weather=weather, settings=self._settings.locate, ground=self._ground)
         if not isinstance(location, Location):
             return None
         used = [verdict.arrival for verdict in location.verdicts if verdict.used]
@@ -293,12 +289,12 @@ class FusionEngine:
         return _TrackedShot(
             uids=_uids(hypothesis),
             hypothesis=hypothesis,
-            shot=self._with_reasons(location, hypothesis),
+            shot=self._with_reasons(location, hypothesis, weather),
             log_evidence=hypothesis.log_evidence,
             first_arrival_ns=min(arrival.time_ns for arrival in hypothesis.arrivals),
         )
 
-    def _with_reasons(self, location: Location, hypothesis: Hypothesis) -> Shot:
+    def _with_reasons(self, location: Location, hypothesis: Hypothesis, weather: Weather | None) -> Shot:
         """Return the shot that a hypothesis of the last solve makes, with its reasons."""
         assert self._associator is not None
         reasons = self._associator.reasons(hypothesis)
@@ -316,6 +312,7 @@ class FusionEngine:
             passed_over=reasons.passed_over,
             silent=reasons.silent,
             lost=reasons.lost,
+            weather=weather,
         )
 
     def _is_told(self, tracked: _TrackedShot, now_ns: int) -> bool:

@@ -396,6 +396,14 @@ class History:
         with self.database.reading() as db:
             return [Receipt(**row) for row in db.execute(query).mappings()]
 
+    def receipts_after(self, number: int, *, limit: int) -> list[tuple[int, Receipt]]:
+        """Return receipts of any incident in the order they came, each with its number: those after a number."""
+        names = [column.name for column in RECEIPTS.columns if column.name != "id"]
+        query = sa.select(RECEIPTS).where(RECEIPTS.c.id > number).order_by(RECEIPTS.c.id).limit(limit)
+        with self.database.reading() as db:
+            rows = db.execute(query).mappings().all()
+        return [(row["id"], Receipt(**{name: row[name] for name in names})) for row in rows]
+
     def undelivered(self, sink: str, *, since_ns: int | None = None) -> list[IncidentRecord]:
         """Return the revisions that a sink has not taken yet, oldest conclusion first.
 

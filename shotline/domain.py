@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from shotline.atmosphere import Weather
 from shotline.errors import InputError
 
 __all__ = [
@@ -347,6 +348,8 @@ class Shot:
         Nodes that should have heard and did not, likeliest first.
     lost : tuple[LostHypothesis, ...]
         Hypotheses considered for the same arrivals, best first, and why they lost.
+    weather : Weather | None
+        The air that it was located with; None where nobody kept it.
     """
 
     location: Location
@@ -355,6 +358,7 @@ class Shot:
     passed_over: tuple[ArrivalVerdict, ...] = ()
     silent: tuple[Silence, ...] = ()
     lost: tuple[LostHypothesis, ...] = ()
+    weather: Weather | None = None
 
 
 class IncidentState(StrEnum):

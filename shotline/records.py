@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from shotline.atmosphere import Weather
 from shotline.domain import (
     ArrivalVerdict,
     Ellipse,
@@ -36,12 +37,15 @@ __all__ = [
     "MovementRecord",
     "ShotRecord",
     "SilenceRecord",
+    "WeatherRecord",
     "incident_record",
 ]
 
 ALERT_NOTICE = (
     "Automatic acoustic estimate of a place, with its error. By itself it is not grounds for a stop, search or arrest."
 )
+
+_Matrix = tuple[tuple[float, float], tuple[float, float]]
 
 
 class EllipseRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +98,21 @@ class HypothesisRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class WeatherRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The air that a shot was located with, to the last bit; see `shotline.atmosphere.Weather`."""
+
+    temperature_c: float
+    wind_speed_mps: float
+    wind_from_deg: float
+    humidity_percent: float
+    temperature_sigma_c: float | None
+    wind_sigma_mps: float | None
+
+    def to_weather(self) -> Weather:
+        """Return it as the locator takes it."""
+        return Weather(**msgspec.structs.asdict(self))
+
+
 class ShotRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One located discharge."""
 
@@ -121,6 +140,7 @@ class ShotRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     passed_over: tuple[ArrivalRecord, ...] = ()
     silent: tuple[SilenceRecord, ...] = ()
     lost: tuple[HypothesisRecord, ...] = ()
+    weather: WeatherRecord | None = None
 
 
 class FiringPlaceRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -204,7 +224,7 @@ def incident_record(incident: Incident, frame: LocalFrame | None, *, scene: str 
         y_m=_mm(incident.y_m),
         lat_deg=lat_deg,
         lon_deg=lon_deg,
-        covariance_m2=incident.covariance_m2,
+        covariance_m2=_mm2(incident.covariance_m2),
         ellipse95=_ellipse(incident.ellipse95),
         cep50_m=_mm(incident.cep50_m),
         cep95_m=_mm(incident.cep95_m),
@@ -228,7 +248,7 @@ def _place_record(place: FiringPlace, frame: LocalFrame | None) -> FiringPlaceRe
     return FiringPlaceRecord(
         x_m=_mm(place.x_m),
         y_m=_mm(place.y_m),
-        covariance_m2=place.covariance_m2,
+        covariance_m2=_mm2(place.covariance_m2),
         ellipse95=_ellipse(place.ellipse95),
         rounds=place.rounds,
         fire_mode=place.fire_mode.value,
@@ -257,7 +277,7 @@ def _shot_record(shot: Shot, frame: LocalFrame | None) -> ShotRecord:
         z_m=None if location.z_m is None else _mm(location.z_m),
         lat_deg=lat_deg,
         lon_deg=lon_deg,
-        covariance_m2=location.covariance_m2,
+        covariance_m2=_mm2(location.covariance_m2),
         ellipse95=_ellipse(location.ellipse95),
         cep50_m=_mm(location.cep50_m),
         cep95_m=_mm(location.cep95_m),
@@ -275,7 +295,12 @@ def _shot_record(shot: Shot, frame: LocalFrame | None) -> ShotRecord:
         passed_over=_arrival_records(shot.passed_over),
         silent=tuple(_silence_record(silence) for silence in shot.silent),
         lost=tuple(_hypothesis_record(lost) for lost in shot.lost),
+        weather=None if shot.weather is None else _weather_record(shot.weather),
     )
+
+
+def _weather_record(weather: Weather) -> WeatherRecord:
+    return WeatherRecord(**{name: getattr(weather, name) for name in WeatherRecord.__struct_fields__})
 
 
 def _alternative_record(root: Root) -> AlternativeRecord:
@@ -345,6 +370,12 @@ def _rounded(value: float | None, digits: int) -> float | None:
 def _significant(p_value: float) -> float:
     """Return a p-value with two digits that count, and none so small that nobody can mean it."""
     return float(f"{max(p_value, 1e-12):.1e}")
+
+
+def _mm2(covariance_m2: _Matrix) -> _Matrix:
+    """Return a covariance in whole mm²: the bits below are those of a processor and not of the place."""
+    (xx, xy), (yx, yy) = covariance_m2
+    return ((round(xx, 6), round(xy, 6)), (round(yx, 6), round(yy, 6)))
 
 
 def _mm(length_m: float) -> float:
