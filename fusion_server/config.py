@@ -183,6 +183,20 @@ class IdentitySection(ConfigModel):
         pattern=r"^[A-Za-z0-9_-]+$",
         max_length=64,
     )
+    agency_role: str = Field(
+        default="Dispatching",
+        title="role of the operator",
+        description="word of NENA's registry of agency roles; for format eido",
+        min_length=1,
+        max_length=64,
+    )
+    agency_type: str = Field(
+        default="psap",
+        title="type of the operator",
+        description="word of IANA's registry `urn:emergency:service:responder`, as in `police`; for format eido",
+        min_length=1,
+        max_length=64,
+    )
 
 
 class FrameSection(ConfigModel):

@@ -43,7 +43,8 @@ __all__ = ["identity_of", "make_sink"]
 
 def identity_of(config: ServerConfig) -> Identity:
     """Return who speaks."""
-    return Identity(config.identity.name, config.identity.operator)
+    section = config.identity
+    return Identity(section.name, section.operator, section.agency_role, section.agency_type)
 
 
 def make_sink(

@@ -1,16 +1,18 @@
 """An incident as a NENA Emergency Incident Data Object, JSON. Pure.
 
-Position and 95 % ellipse are a PIDF-LO document, as text inside; the rest of the numbers are a note.
+Position and 95 % ellipse are a PIDF-LO document, as text inside; the rest is a note, in HTML as notes are.
 
 References
 ----------
-[NENA2022] sections 2.9 (incident), 3.2 (registry of incident types), 3.8 (registry of location types).
+[NENA2022] sections 2.6 (agency), 2.9 (incident), 3.1 (agency roles), 3.2 (incident types), 3.8 (location types).
+[NENASchema] which components and members must be there.
 [RFC5491] section 5.2.4: the ellipse; latitude first, semi-axes in metres, orientation clockwise from north.
 [RFC7459] section 4: the confidence of a shape, in percent.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import xml.etree.ElementTree as ElementTree
 from typing import Any
@@ -60,6 +62,14 @@ def eido_document(alert: Alert, identity: Identity, *, incident_type: str) -> by
         **updated,
         "eidoVersion": _EIDO_VERSION,
         "issuingElementIdentification": identity.name,
+        "agencyComponent": [
+            {
+                "$id": identity.name,
+                **updated,
+                "agencyRoleDescriptionRegistryText": [identity.agency_role],
+                "agencyType": [identity.agency_type],
+            }
+        ],
         "incidentComponent": {
             "$id": f"{urn}:incident",
             **updated,
@@ -83,11 +93,16 @@ def eido_document(alert: Alert, identity: Identity, *, incident_type: str) -> by
             {
                 "$id": note,
                 **updated,
-                "notesActionComments": f"{headline(alert)}\n{long_text(alert)}\n{json.dumps(exact_facts(alert))}",
+                "notesActionComments": _note(alert),
             }
         ],
     }
     return json.dumps(document, indent=2).encode()
+
+
+def _note(alert: Alert) -> str:
+    paragraphs = [headline(alert), *long_text(alert).splitlines(), json.dumps(exact_facts(alert))]
+    return "".join(f"<p>{html.escape(words, quote=False)}</p>" for words in paragraphs if words)
 
 
 def _pidf_lo(alert: Alert, identity: Identity) -> str:

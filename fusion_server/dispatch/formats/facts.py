@@ -44,10 +44,14 @@ class Identity:
         Name of this system, like a host name: unique, the same for ever. Ids in other formats are made with it.
     operator : str
         Who runs it, for people to read.
+    agency_role, agency_type : str
+        What the operator is to an incident, in the words of NENA's and IANA's registries; only an EIDO says so.
     """
 
     name: str
     operator: str
+    agency_role: str = "Dispatching"
+    agency_type: str = "psap"
 
 
 def degrees(record: IncidentRecord) -> tuple[float, float]:

@@ -227,6 +227,37 @@ def test_references_in_an_eido_lead_somewhere() -> None:
     assert component["incidentTypeCommonRegistryText"] == "GUN"
     assert component["locationReference"] == [{"$ref": document["locationComponent"][0]["$id"]}]
     assert component["notesReference"] == [{"$ref": document["notesComponent"][0]["$id"]}]
+    assert document["updatedByAgencyReference"] == {"$ref": document["agencyComponent"][0]["$id"]}
+
+
+EIDO_WANTS = {
+    "": {"eidoVersion": str, "issuingElementIdentification": str, "agencyComponent": list},
+    "agencyComponent": {"agencyRoleDescriptionRegistryText": list, "agencyType": list},
+    "incidentComponent": {"incidentTypeCommonRegistryText": str},
+    "locationComponent": {"locationTypeDescriptionRegistryText": str},
+    "notesComponent": {"notesActionComments": str},
+}
+"""Members that NENA's schema wants of each component that we write, beside those of every component."""
+
+
+def test_an_eido_has_what_the_schema_wants() -> None:
+    every: dict[str, type] = {"$id": str, "lastUpdateTimeStamp": str, "updatedByAgencyReference": dict}
+    document = json.loads(eido_document(Alert(incident()), IDENTITY, incident_type="GUN"))
+    assert {name for name in document if name.endswith("Component")} == EIDO_WANTS.keys() - {""}
+    for name, wants in EIDO_WANTS.items():
+        part = document if name == "" else document[name]
+        for component in part if isinstance(part, list) else [part]:
+            for member, kind in (every | wants).items():
+                assert isinstance(component[member], kind), (name, member)
+                assert component[member], (name, member)
+
+
+def test_the_note_of_an_eido_is_html() -> None:
+    made_up = Alert(msgspec.structs.replace(incident(), scene="a<b> & c"))
+    (note,) = json.loads(eido_document(made_up, IDENTITY, incident_type="GUN"))["notesComponent"]
+    root = ElementTree.fromstring(f"<div>{note['notesActionComments']}</div>")
+    assert {child.tag for child in root} == {"p"}
+    assert "a<b> & c" in "".join(root.itertext())
 
 
 @pytest.mark.parametrize("kind", [DocumentFormat.CAP, DocumentFormat.EIDO])
