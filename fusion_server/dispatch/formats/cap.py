@@ -39,9 +39,10 @@ _NOT_IN_IDS = re.compile(r"[\s,<&]")
 _KM_PER_M = 0.001
 
 
-def cap_identifier(record: IncidentRecord) -> str:
+def cap_identifier(record: IncidentRecord, *, reminder: int = 0) -> str:
     """Return the message's identifier; it has no blank, comma or markup, as the specification asks."""
-    return _NOT_IN_IDS.sub("-", f"shotline.{record.id}.{record.revision}")
+    again = f".reminder{reminder}" if reminder else ""
+    return _NOT_IN_IDS.sub("-", f"shotline.{record.id}.{record.revision}{again}")
 
 
 def cap_message(
@@ -55,7 +56,8 @@ def cap_message(
     identity : Identity
         Its name is the sender.
     earlier : sequence of IncidentRecord
-        Revisions before this one, which it takes the place of. None: this is the first message.
+        Revisions before this one, which it takes the place of. None: this is the first message. A reminder takes the
+        place of the revision that it repeats, too.
     expires_s : float
         After the conclusion of the revision.
 
@@ -66,9 +68,11 @@ def cap_message(
     """
     record = alert.record
     before = [other for other in earlier if other.revision < record.revision]
+    if alert.reminder:
+        before.append(record)
     withdrawn = is_withdrawn(record)
     root = ElementTree.Element("alert", xmlns=_NAMESPACE)
-    _add(root, "identifier", cap_identifier(record))
+    _add(root, "identifier", cap_identifier(record, reminder=alert.reminder))
     _add(root, "sender", identity.name)
     _add(root, "sent", with_offset(record.as_of_utc))
     _add(root, "status", "Test" if alert.test else "Exercise" if alert.replay else "Actual")

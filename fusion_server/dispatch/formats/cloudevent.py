@@ -40,7 +40,7 @@ def cloudevent(alert: Alert, identity: Identity) -> bytes:
     record = alert.record
     return msgspec.json.encode(
         _CloudEvent(
-            id=f"{record.id}/{record.revision}",
+            id=f"{record.id}/{record.revision}" + (f"/reminder{alert.reminder}" if alert.reminder else ""),
             source=f"urn:shotline:{identity.name}",
             type=f"shotline.incident.{record.state}",
             subject=record.id,

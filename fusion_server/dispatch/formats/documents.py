@@ -69,6 +69,8 @@ class DocumentWriter:
             The incident has no degrees, and the format needs them.
         """
         stem = f"{_NOT_IN_FILE_NAMES.sub('-', alert.record.id)}.{alert.record.revision:04}"
+        if alert.reminder:
+            stem += f".reminder{alert.reminder}"
         match self.kind:
             case DocumentFormat.CAP:
                 body = cap_message(alert, self.identity, earlier=earlier)

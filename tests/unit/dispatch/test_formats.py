@@ -116,6 +116,21 @@ def test_a_cap_update_names_every_earlier_message() -> None:
     assert cancel == ("Cancel", " ".join(named))
 
 
+def test_a_reminder_is_a_message_of_its_own() -> None:
+    again = Alert(incident(7, revision=2), reminder=3)
+    root = ElementTree.fromstring(cap_message(again, IDENTITY, earlier=[incident(7)]))
+    assert root.findtext(f"{CAP}identifier") == "shotline.0000000000000007.2.reminder3"
+    assert root.findtext(f"{CAP}msgType") == "Update"
+    told = (root.findtext(f"{CAP}references") or "").split()
+    assert [reference.split(",")[1] for reference in told] == [
+        "shotline.0000000000000007.1",
+        "shotline.0000000000000007.2",
+    ]
+    assert json.loads(cloudevent(again, IDENTITY))["id"] == "0000000000000007/2/reminder3"
+    document = DocumentWriter(DocumentFormat.CAP, IDENTITY).document(again)
+    assert document.file_name == "0000000000000007.0002.reminder3.cap.xml"
+
+
 def test_cap_identifiers_have_nothing_that_ends_a_reference() -> None:
     assert cap_identifier(incident(incident_id="a b,c<d&e")) == "shotline.a-b-c-d-e.1"
 
