@@ -146,7 +146,8 @@ class Accounts:
         self._note(time_ns, actor, "account_add", name, {"roles": sorted(parsed), "password": password is not None})
         row = {"name": name, "password_hash": hashed, "roles": _text(parsed), "created_ns": time_ns}
         with self._database.writing() as db:
-            if db.execute(self._database.insert(ACCOUNTS).on_conflict_do_nothing(), row).rowcount != 1:
+            insert = self._database.insert(ACCOUNTS).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+            if db.execute(insert, row).rowcount != 1:
                 raise InputError(f"account '{name}' is there already; nobody's name is given again", field="name")
         return Account(name, parsed, password is not None, time_ns)
 

@@ -41,6 +41,7 @@ from fusion_server.health import (
     check_node_health,
     check_receiver,
     check_rejects,
+    check_retention,
     check_silent_nodes,
     check_sinks,
     check_sites,
@@ -56,6 +57,7 @@ from fusion_server.reviewdesk import ReviewDesk
 from fusion_server.scorebook import Scorebook
 from fusion_server.scorecard import HeardMinutes
 from fusion_server.sinks import make_sink
+from fusion_server.sweeper import Sweeper
 from shotline import __version__
 from shotline.allowlist import WatchedAllowList
 from shotline.domain import ClockState, DetectionId, Incident, IncidentState
@@ -82,6 +84,9 @@ _REMIND_EVERY_S = 1.0
 _REMIND_FOR_NS = 86_400 * NS_PER_S
 _MOST_UNSAVED = 10_000
 _MOST_REMEMBERED = 10_000
+_BETWEEN_BATCHES_S = 0.1
+_FIRST_SWEEP_S = 60.0
+"""After a start: whatever waited for the server comes first."""
 
 
 class Engine(Protocol):
@@ -161,6 +166,9 @@ class ServerApp:
         self._advanced_ns: int | None = None
         self._audit_due_s = 0.0
         self._audit_problem = ""
+        self._sweep_problem = ""
+        self._swept_ns: int | None = None
+        self._deleted = 0
 
     def __enter__(self) -> Self:
         self._history = History.open(self._config.server.database)
@@ -186,6 +194,7 @@ class ServerApp:
     _live: LiveFeed | None = None
     _reminding: threading.Thread | None = None
     _auditor: Auditor | None = None
+    _sweeps: threading.Thread | None = None
 
     @property
     def history(self) -> History:
@@ -246,6 +255,8 @@ class ServerApp:
         self._closing.set()
         if self._reminding is not None:
             self._reminding.join()
+        if self._sweeps is not None:
+            self._sweeps.join()
         if self._receiver is not None:
             self._receiver.close()
         if self._dispatcher is not None:
@@ -287,6 +298,7 @@ class ServerApp:
             check_untimed_nodes(intake.clock_states(), _of(unused, Disposition.UNTIMED)),
             check_rejects(rejects),
             *self._check_sinks(),
+            *self._check_retention(now_ns),
             *self._check_disk(),
             check_event_clock(self._clock.event_ns(now_ns), wall_ns=now_ns, replay=bool(self._config.scene)),
         ]
@@ -357,6 +369,9 @@ class ServerApp:
         self._rebuild()
         self._reminding = threading.Thread(target=self._remind_on, name="reminders", daemon=True)
         self._reminding.start()
+        if config.retention.enabled:
+            self._sweeps = threading.Thread(target=self._sweep_now_and_then, name="sweeps")
+            self._sweeps.start()
 
     def remind(self) -> int:
         """Tell again what nobody took on in time, on the event stream and, if so configured, to the sinks.
@@ -447,6 +462,33 @@ class ServerApp:
         self._audit_problem = ""
         if root is not None:
             self._log("audit_root", number=root.number, digest=root.digest, signature=root.signature)
+
+    def _sweep_now_and_then(self) -> None:
+        """Delete what may go, until the end; in a thread of its own, one small batch at a time."""
+        every_s = self._config.retention.every_s
+        sweeper = Sweeper(
+            self._history, self._config.retention.to_policy(), two_persons=self._config.review.two_persons
+        )
+        pause_s = min(every_s, _FIRST_SWEEP_S)
+        while not self._closing.wait(pause_s):
+            pause_s = every_s
+            now_ns = self._now_ns()
+            deleted = 0
+            try:
+                for receipt in sweeper.sweep(now_ns):
+                    deleted += 0 if receipt is None else receipt.count
+                    if self._closing.wait(0.0 if receipt is None else _BETWEEN_BATCHES_S):
+                        break
+                else:
+                    self._swept_ns = now_ns
+                self._sweep_problem = ""
+            except Exception as error:
+                # Nothing of the batch is deleted then; a mistake in the code shows in `check`, and ends no thread.
+                self._sweep_problem = str(error) if isinstance(error, StorageError) else repr(error)
+                self._log("sweep_failed", problem=self._sweep_problem, trace=traceback.format_exc())
+            self._deleted += deleted
+            if deleted:
+                self._log("swept", deleted=deleted)
 
     def _start_http(self) -> None:
         from fusion_server.api import LiveFeed, Mode, create_app
@@ -649,6 +691,12 @@ class ServerApp:
         return [
             check_sinks({s.name: (s.waiting, s.gave_up, s.last_error if s.failures_in_a_row else "") for s in status})
         ]
+
+    def _check_retention(self, now_ns: int) -> list[Check]:
+        if not self._config.retention.enabled:
+            return []
+        swept_s = None if self._swept_ns is None else (now_ns - self._swept_ns) / NS_PER_S
+        return [check_retention(self._sweep_problem, swept_s=swept_s, deleted=self._deleted)]
 
     def _check_disk(self) -> list[Check]:
         folder = Path(self._config.server.database).parent

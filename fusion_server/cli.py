@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fusion_server.store_cli import add_commands
+
 if TYPE_CHECKING:
     from fusion_server.config import ServerConfig
 
@@ -105,3 +107,6 @@ def _print_checks(report: dict[str, Any], *, running: bool) -> None:
         line = Text(f"  {item['status']:<5}", style=colours[item["status"]])
         line.append(f"{item['name']}: {item['message']}", style="default")
         console.print(line, soft_wrap=True)
+
+
+add_commands(app)

@@ -20,6 +20,7 @@ from fusion_server.clips import ClipSettings
 from fusion_server.engine import FusionSettings
 from fusion_server.locate import Height, LocateSettings
 from fusion_server.registry import Registry
+from fusion_server.retentionconfig import RetentionSection
 from shotline.atmosphere import Weather, WeatherTimeline
 from shotline.config import ENDPOINT_PATTERN, ConfigModel, UtcText, is_this_machine, line_of, load_config
 from shotline.domain import NODE_ID_PATTERN, Site
@@ -616,6 +617,9 @@ class ServerConfig(ConfigModel):
     fusion: FusionSection = Field(default_factory=FusionSection, title="fusion", description="finding and locating")
     clips: ClipsSection = Field(default_factory=ClipsSection, title="clips", description="sound asked of nodes")
     audit: AuditSection = Field(default_factory=AuditSection, title="audit", description="audit log and signing key")
+    retention: RetentionSection = Field(
+        default_factory=RetentionSection, title="retention", description="what is deleted, and when"
+    )
     sinks: Annotated[tuple[_Sink, ...], Field(strict=False)] = Field(
         default=(ConsoleSinkSection(kind="console"),),
         title="sinks",

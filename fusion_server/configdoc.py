@@ -35,6 +35,7 @@ from fusion_server.config import (
     WeatherSection,
     WebhookSinkSection,
 )
+from fusion_server.retentionconfig import RetentionDays, RetentionSection
 
 __all__ = ["reference_markdown", "with_reference"]
 
@@ -55,6 +56,7 @@ _TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[fusion]", FusionSection),
     ("[clips]", ClipsSection),
     ("[audit]", AuditSection),
+    ("[retention]", RetentionSection),
     ('[[sinks]] kind = "console"', ConsoleSinkSection),
     ('[[sinks]] kind = "jsonl"', JsonlSinkSection),
     ('[[sinks]] kind = "webhook"', WebhookSinkSection),
@@ -83,6 +85,8 @@ def reference_markdown() -> str:
 
 
 def _kind(annotation: object) -> str:
+    if annotation == get_args(RetentionDays)[0]:
+        return 'days, 1 to 36500, or `"keep"`'
     if get_origin(annotation) in (Union, UnionType):
         return next(_kind(part) for part in get_args(annotation) if part is not type(None))
     if get_origin(annotation) is Literal:

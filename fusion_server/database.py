@@ -1,6 +1,10 @@
 """The database: SQLite in one file by default, PostgreSQL by URL. Any thread may use it; one writes at a time.
 
-A commit is durable when `Database.writing` ends (SQLite runs with ``synchronous=FULL``).
+One of all processes, too: SQLite has one writer, and on PostgreSQL a lock of the database makes it so. What is read
+within `Database.writing` still holds when it commits.
+
+A commit is durable when `Database.writing` ends (SQLite runs with ``synchronous=FULL``, and PostgreSQL's
+``synchronous_commit`` is turned on where it is off). What is deleted from SQLite is overwritten with zeros.
 """
 
 from __future__ import annotations
@@ -14,15 +18,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
-from fusion_server.tables import META, METADATA
+from fusion_server.schema import SCHEMA_VERSION, bring_up_to_date
 from shotline.errors import StorageError
 
 __all__ = ["SCHEMA_VERSION", "Database"]
 
-SCHEMA_VERSION = 1
-"""Of the tables. A database written by a newer Shotline is refused, not guessed at."""
-
 _BUSY_TIMEOUT_S = 5.0
+_WRITER_KEY = 0x53484F54
+"""Of PostgreSQL's advisory lock, which holds within one database."""
 
 
 class Database:
@@ -40,7 +43,7 @@ class Database:
 
     @classmethod
     def open(cls, url_or_path: str | Path) -> Database:
-        """Open a database, or make a new one where there is none.
+        """Open a database, or make a new one where there is none; its tables are brought up to date.
 
         Parameters
         ----------
@@ -52,14 +55,25 @@ class Database:
         StorageError
             It cannot be opened or written, is damaged, is something else, or was written by a newer Shotline.
         """
-        engine, name = _engine(url_or_path)
-        database = cls(engine, name)
+        database = cls.connect(url_or_path)
         try:
-            database._prepare()
+            with database.writing() as db:
+                bring_up_to_date(db, database.name)
         except BaseException:
             database.close()
             raise
         return database
+
+    @classmethod
+    def connect(cls, url_or_path: str | Path) -> Database:
+        """Return a database as it is, for a look at its tables; `open` is for everything else.
+
+        Raises
+        ------
+        StorageError
+            It is no database that Shotline can use.
+        """
+        return cls(*_engine(url_or_path))
 
     def close(self) -> None:
         """Close every connection."""
@@ -100,25 +114,6 @@ class Database:
         except sa.exc.DBAPIError as error:
             raise StorageError(f"{self.name}: {_advice(str(error.orig))}") from error
 
-    def _prepare(self) -> None:
-        with self.writing() as db:
-            tables = set(sa.inspect(db).get_table_names())
-            if tables and META.name not in tables:
-                raise StorageError(
-                    f"{self.name} is a database of something else (it has the table '{min(tables)}' and no "
-                    f"'{META.name}'); give the history a file or database of its own"
-                )
-            METADATA.create_all(db)
-            db.execute(
-                self.insert(META).on_conflict_do_nothing(), {"key": "schema_version", "value": str(SCHEMA_VERSION)}
-            )
-            version = db.execute(sa.select(META.c.value).where(META.c.key == "schema_version")).scalar_one()
-            if version != str(SCHEMA_VERSION):
-                raise StorageError(
-                    f"{self.name} has tables of version {version}, this Shotline knows {SCHEMA_VERSION}; "
-                    "run the Shotline that wrote it, or one that is newer"
-                )
-
 
 def _insert_of(dialect: str) -> Any:
     if dialect == "postgresql":
@@ -137,11 +132,14 @@ def _engine(url_or_path: str | Path) -> tuple[sa.Engine, str]:
     name = url.render_as_string(hide_password=True) if "://" in text else text
     if url.get_backend_name() == "postgresql":
         try:
-            return sa.create_engine(url), name
+            engine = sa.create_engine(url, pool_pre_ping=True)
         except ModuleNotFoundError as error:
             raise StorageError(f"{name} needs the driver '{error.name}'; install it with pip") from error
         except sa.exc.NoSuchModuleError as error:
             raise StorageError(f"{name}: no such driver; write postgresql+psycopg://user@host/name") from error
+        sa.event.listen(engine, "connect", _on_postgresql_connect)
+        sa.event.listen(engine, "begin", _on_postgresql_begin)
+        return engine, name
     if url.get_backend_name() != "sqlite":
         raise StorageError(f"{name}: Shotline keeps its history in sqlite or postgresql; use one of them")
     if url.database in (None, "", ":memory:"):
@@ -158,6 +156,7 @@ def _on_sqlite_connect(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
 
 
@@ -166,11 +165,37 @@ def _on_sqlite_begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
+def _on_postgresql_connect(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute(f"SET lock_timeout = {round(_BUSY_TIMEOUT_S * 1000)}")
+    cursor.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    cursor.close()
+    connection.commit()
+
+
+def _on_postgresql_begin(connection: sa.Connection) -> None:
+    if connection.get_execution_options().get("shotline_write", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_KEY})")
+
+
 _ADVICE = (
     (
         "full",
         "the disk is full; free space on it: what was acknowledged is kept, nodes send the rest again",
     ),
+    (
+        "no space left",
+        "the disk is full; free space on it: what was acknowledged is kept, nodes send the rest again",
+    ),
+    ("lock timeout", "another process holds the database; stop it (a second server, a migration or a shell)"),
+    ("refused", "PostgreSQL does not answer; start it, or correct the host and port in the URL"),
+    ("no such file", "PostgreSQL does not answer; start it, or correct the host and port in the URL"),
+    ("authentication failed", "PostgreSQL does not know this user by this password; correct the URL, or pg_hba.conf"),
+    ("permission denied", "this user may not do that; make it the owner of the database"),
+    ("relation", "a table is missing or of another kind; look with: shotline server migrate --check"),
+    ("does not exist", "there is no such database or user; make them with createuser and createdb"),
     ("locked", "another process holds the database; stop it (a second server, a backup or a shell) and start again"),
     ("readonly", "the database cannot be written; give this user write permission on the file and its folder"),
     ("not a database", "the file is not a history; name another file, or restore this one from a backup"),

@@ -22,6 +22,7 @@ __all__ = [
     "check_node_health",
     "check_receiver",
     "check_rejects",
+    "check_retention",
     "check_silent_nodes",
     "check_sinks",
     "check_sites",
@@ -125,6 +126,18 @@ def check_sinks(sinks: Mapping[str, tuple[int, int, str]]) -> Check:
     if gave_up:
         return Check("sinks", CheckStatus.WARN, f"{gave_up} alerts were given up; see the receipts", numbers)
     return Check("sinks", CheckStatus.OK, f"{len(sinks)} sinks, {waiting} alerts on their way", numbers)
+
+
+def check_retention(problem: str, *, swept_s: float | None, deleted: int) -> Check:
+    """Check deletion: ``problem`` is what the last sweep said, ``swept_s`` how long ago one went through."""
+    numbers: dict[str, int | float] = {"deleted": deleted}
+    if swept_s is not None:
+        numbers["swept_s"] = round(swept_s, 3)
+    if problem:
+        return Check("retention", CheckStatus.WARN, f"what has expired cannot be deleted: {problem}", numbers)
+    if swept_s is None:
+        return Check("retention", CheckStatus.OK, "no sweep has gone through yet since the start", numbers)
+    return Check("retention", CheckStatus.OK, f"{deleted} rows deleted since the start", numbers)
 
 
 def check_silent_nodes(

@@ -9,6 +9,7 @@ survives a power cut as well as ``kill -9``.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,13 +27,14 @@ from fusion_server.tables import (
     CLIPS,
     DETECTIONS,
     DISPOSITIONS,
+    INCIDENT_DETECTIONS,
     INCIDENTS,
     NODE_STATUS,
     RECEIPTS,
     REJECTS,
 )
 from shotline.domain import ClockState, DetectionId
-from shotline.errors import MessageError, StorageError
+from shotline.errors import InputError, MessageError, StorageError
 from shotline.messages import Detection, decode
 from shotline.records import IncidentRecord
 from shotline.timebase import parse_utc
@@ -48,6 +50,8 @@ __all__ = [
 ]
 
 _RAW_REJECT_BYTES = 1024
+_REJECT_DETAIL_CHARACTERS = 300
+"""So that reason, detail and bytes fit into one entry of PostgreSQL's index, 2704 bytes."""
 _EXAMPLES_PER_REASON = 1000
 _PAGE_ROWS = 1000
 _OVERFLOW_DETAIL = f"(more than {_EXAMPLES_PER_REASON} different ones; the rest are counted here, their bytes not kept)"
@@ -182,12 +186,12 @@ class History:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._new_detection = database.insert(DETECTIONS).on_conflict_do_nothing()
+        # Only when asked to does SQLAlchemy say of an insert how many rows came of it, on every database.
+        self._new_detection = (
+            database.insert(DETECTIONS).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+        )
         self._examples: Counter[str] = Counter()
-        with database.reading() as db:
-            kept = sa.select(REJECTS.c.reason, sa.func.count()).group_by(REJECTS.c.reason)
-            for reason, count in db.execute(kept):
-                self._examples[reason] = count
+        self.recount_rejects()
 
     @classmethod
     def open(cls, url_or_path: str | Path) -> History:
@@ -349,7 +353,9 @@ class History:
         }
         table = INCIDENTS.c
         with self.database.writing() as db:
-            if db.execute(self.database.insert(INCIDENTS).on_conflict_do_nothing(), row).rowcount == 1:
+            insert = self.database.insert(INCIDENTS).on_conflict_do_nothing()
+            if db.execute(insert.execution_options(preserve_rowcount=True), row).rowcount == 1:
+                self._note_detections(db, record)
                 return True
             query = sa.select(table.record).where(table.id == record.id, table.revision == record.revision)
             there = db.execute(query).scalar_one()
@@ -359,6 +365,17 @@ class History:
             f"incident {record.id} revision {record.revision} is in {self.name} with other content; "
             "a revision is never rewritten, append the next one"
         )
+
+    def _note_detections(self, db: sa.Connection, record: IncidentRecord) -> None:
+        """Note which detections an incident rests on, so that the question can be asked from their side."""
+        named: set[DetectionId] = set()
+        for shot in record.shots:
+            for arrival in (*shot.arrivals, *shot.passed_over):
+                with contextlib.suppress(InputError):  # no identity, so of no detection that is kept
+                    named.add(DetectionId.parse(arrival.detection))
+        if named:
+            rows = [{**uid._asdict(), "incident_id": record.id} for uid in sorted(named)]
+            db.execute(self.database.insert(INCIDENT_DETECTIONS).on_conflict_do_nothing(), rows)
 
     def incidents(
         self, *, limit: int = 100, offset: int = 0, since_ns: int | None = None, until_ns: int | None = None
@@ -530,7 +547,7 @@ class History:
         table = REJECTS.c
         with self.database.writing() as db:
             for reject in rejects:
-                detail, raw = reject.detail, reject.raw[:_RAW_REJECT_BYTES]
+                detail, raw = reject.detail[:_REJECT_DETAIL_CHARACTERS], reject.raw[:_RAW_REJECT_BYTES]
                 if self._examples[reject.reason] >= _EXAMPLES_PER_REASON:
                     same = sa.select(table.id).where(
                         table.reason == reject.reason, table.detail == detail, table.raw == raw
@@ -546,6 +563,12 @@ class History:
                 }
                 count = db.execute(upsert.returning(table.count), row).scalar_one()
                 self._examples[reject.reason] += count == reject.count
+
+    def recount_rejects(self) -> None:
+        """Look how many examples of each reason are kept: some were deleted."""
+        query = sa.select(REJECTS.c.reason, sa.func.count().label("kept")).group_by(REJECTS.c.reason)
+        with self.database.writing() as db:
+            self._examples = Counter({row.reason: row.kept for row in db.execute(query)})
 
     def reject_counts(self) -> dict[str, int]:
         """Return how many messages were not taken, by reason."""

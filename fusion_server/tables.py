@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 __all__ = [
@@ -12,10 +14,14 @@ __all__ = [
     "CLIPS",
     "CLIP_REFUSALS",
     "DECISIONS",
+    "DELETION_RECEIPTS",
     "DETECTIONS",
     "DISPOSITIONS",
     "HEARD_HOURS",
+    "HOLD_RELEASES",
     "INCIDENTS",
+    "INCIDENT_DETECTIONS",
+    "LEGAL_HOLDS",
     "META",
     "METADATA",
     "MISSES",
@@ -23,19 +29,54 @@ __all__ = [
     "RECEIPTS",
     "REJECTS",
     "TOKENS",
+    "PlainText",
 ]
+
+
+class PlainText(sa.types.TypeDecorator[str]):
+    """Text that both databases take, and sort by its code points.
+
+    PostgreSQL stores no NUL, and sorts by the language of the cluster unless told otherwise. A NUL becomes its symbol,
+    and half a surrogate pair a question mark, on both.
+
+    Parameters
+    ----------
+    most_characters : int | None
+        None for any number.
+    """
+
+    impl = sa.Text
+    cache_ok = True
+
+    def __init__(self, most_characters: int | None = None) -> None:
+        super().__init__()
+        self.most_characters = most_characters
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return the type of a database."""
+        collation = "C" if dialect.name == "postgresql" else None
+        if self.most_characters is None:
+            return sa.Text(collation=collation)
+        return sa.String(self.most_characters, collation=collation)
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - its signature
+        """Return what is stored, or compared with what is stored."""
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode("utf-8")
+
 
 METADATA = sa.MetaData()
 META = sa.Table(
     "shotline_meta",
     METADATA,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("value", sa.String(256), nullable=False),
+    sa.Column("key", PlainText(64), primary_key=True),
+    sa.Column("value", PlainText(256), nullable=False),
 )
 DETECTIONS = sa.Table(
     "detections",
     METADATA,
-    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("node", PlainText(64), primary_key=True),
     sa.Column("boot", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("arrival_time_ns", sa.BigInteger, nullable=False, index=True),
@@ -46,18 +87,18 @@ DETECTIONS = sa.Table(
 DISPOSITIONS = sa.Table(
     "dispositions",
     METADATA,
-    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("node", PlainText(64), primary_key=True),
     sa.Column("boot", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("disposition", sa.String(32), nullable=False),
+    sa.Column("disposition", PlainText(32), nullable=False),
     sqlite_with_rowid=False,
 )
 REJECTS = sa.Table(
     "rejects",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("reason", sa.String(64), nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("reason", PlainText(64), nullable=False),
+    sa.Column("detail", PlainText, nullable=False),
     sa.Column("raw", sa.LargeBinary, nullable=False),
     sa.Column("first_ns", sa.BigInteger, nullable=False),
     sa.Column("count", sa.BigInteger, nullable=False),
@@ -66,9 +107,9 @@ REJECTS = sa.Table(
 INCIDENTS = sa.Table(
     "incidents",
     METADATA,
-    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("id", PlainText(64), primary_key=True),
     sa.Column("revision", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("state", sa.String(32), nullable=False),
+    sa.Column("state", PlainText(32), nullable=False),
     sa.Column("time_ns", sa.BigInteger, nullable=False, index=True),
     sa.Column("as_of_ns", sa.BigInteger, nullable=False),
     sa.Column("rounds", sa.Integer, nullable=False),
@@ -78,26 +119,35 @@ INCIDENTS = sa.Table(
     sa.Column("probability", sa.Float, nullable=False),
     sa.Column("record", sa.LargeBinary, nullable=False),
 )
+INCIDENT_DETECTIONS = sa.Table(
+    "incident_detections",
+    METADATA,
+    sa.Column("node", PlainText(64), primary_key=True),
+    sa.Column("boot", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("incident_id", PlainText(64), primary_key=True),
+    sqlite_with_rowid=False,
+)
 RECEIPTS = sa.Table(
     "receipts",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("incident_id", sa.String(64), nullable=False),
+    sa.Column("incident_id", PlainText(64), nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
-    sa.Column("sink", sa.String(128), nullable=False),
+    sa.Column("sink", PlainText(128), nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("ok", sa.Boolean, nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("detail", PlainText, nullable=False),
     sa.Column("time_ns", sa.BigInteger, nullable=False),
     sa.Index("receipts_by_incident", "incident_id", "revision", "sink"),
 )
 CLIPS = sa.Table(
     "clips",
     METADATA,
-    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("node", PlainText(64), primary_key=True),
     sa.Column("boot", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("incident_id", sa.String(64), nullable=False, index=True),
+    sa.Column("incident_id", PlainText(64), nullable=False, index=True),
     sa.Column("received_ns", sa.BigInteger, nullable=False),
     sa.Column("start_time_ns", sa.BigInteger, nullable=False),
     sa.Column("sample_rate_hz", sa.Integer, nullable=False),
@@ -109,26 +159,26 @@ CLIP_REFUSALS = sa.Table(
     "clip_refusals",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("node", sa.String(64), nullable=False),
+    sa.Column("node", PlainText(64), nullable=False),
     sa.Column("boot", sa.BigInteger, nullable=False),
     sa.Column("sequence", sa.BigInteger, nullable=False),
-    sa.Column("incident_id", sa.String(64), nullable=False, index=True),
+    sa.Column("incident_id", PlainText(64), nullable=False, index=True),
     sa.Column("received_ns", sa.BigInteger, nullable=False),
-    sa.Column("reason", sa.String(64), nullable=False),
-    sa.Column("detail", sa.Text, nullable=False),
+    sa.Column("reason", PlainText(64), nullable=False),
+    sa.Column("detail", PlainText, nullable=False),
 )
 NODE_STATUS = sa.Table(
     "node_status",
     METADATA,
-    sa.Column("node", sa.String(64), primary_key=True),
+    sa.Column("node", PlainText(64), primary_key=True),
     sa.Column("boot", sa.BigInteger, nullable=False),
     sa.Column("last_heard_ns", sa.BigInteger, nullable=False),
     sa.Column("hello_ns", sa.BigInteger),
     sa.Column("heartbeat_ns", sa.BigInteger),
-    sa.Column("software_version", sa.String(64), nullable=False),
-    sa.Column("model_id", sa.String(64), nullable=False),
+    sa.Column("software_version", PlainText(64), nullable=False),
+    sa.Column("model_id", PlainText(64), nullable=False),
     sa.Column("sample_rate_hz", sa.Integer),
-    sa.Column("clock_state", sa.String(32)),
+    sa.Column("clock_state", PlainText(32)),
     sa.Column("clock_sigma_ns", sa.BigInteger),
     sa.Column("next_sequence", sa.BigInteger),
     sa.Column("unacked", sa.BigInteger),
@@ -138,21 +188,21 @@ NODE_STATUS = sa.Table(
 DECISIONS = sa.Table(
     "decisions",
     METADATA,
-    sa.Column("incident_id", sa.String(64), primary_key=True),
+    sa.Column("incident_id", PlainText(64), primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("revision", sa.Integer, nullable=False),
-    sa.Column("outcome", sa.String(16), nullable=False),
-    sa.Column("reason", sa.String(32), nullable=False),
-    sa.Column("note", sa.Text, nullable=False),
-    sa.Column("person", sa.String(128), nullable=False),
+    sa.Column("outcome", PlainText(16), nullable=False),
+    sa.Column("reason", PlainText(32), nullable=False),
+    sa.Column("note", PlainText, nullable=False),
+    sa.Column("person", PlainText(128), nullable=False),
     sa.Column("time_ns", sa.BigInteger, nullable=False),
 )
 ACKNOWLEDGEMENTS = sa.Table(
     "acknowledgements",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("incident_id", sa.String(64), nullable=False, index=True),
-    sa.Column("person", sa.String(128), nullable=False),
+    sa.Column("incident_id", PlainText(64), nullable=False, index=True),
+    sa.Column("person", PlainText(128), nullable=False),
     sa.Column("time_ns", sa.BigInteger, nullable=False),
 )
 AUDIT = sa.Table(
@@ -160,28 +210,59 @@ AUDIT = sa.Table(
     METADATA,
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("time_ns", sa.BigInteger, nullable=False),
-    sa.Column("actor", sa.String(128), nullable=False),
-    sa.Column("action", sa.String(64), nullable=False),
-    sa.Column("subject", sa.String(128), nullable=False, index=True),
+    sa.Column("actor", PlainText(128), nullable=False),
+    sa.Column("action", PlainText(64), nullable=False),
+    sa.Column("subject", PlainText(128), nullable=False, index=True),
     sa.Column("detail", sa.LargeBinary, nullable=False),
-    sa.Column("previous", sa.String(64), nullable=False),
-    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("previous", PlainText(64), nullable=False),
+    sa.Column("digest", PlainText(64), nullable=False),
 )
 AUDIT_ROOTS = sa.Table(
     "audit_roots",
     METADATA,
     sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("digest", sa.String(64), nullable=False),
+    sa.Column("digest", PlainText(64), nullable=False),
     sa.Column("time_ns", sa.BigInteger, nullable=False),
-    sa.Column("key", sa.String(64), nullable=False),
-    sa.Column("signature", sa.String(128), nullable=False),
+    sa.Column("key", PlainText(64), nullable=False),
+    sa.Column("signature", PlainText(128), nullable=False),
+)
+LEGAL_HOLDS = sa.Table(
+    "legal_holds",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("incident_id", PlainText(64)),
+    sa.Column("from_ns", sa.BigInteger),
+    sa.Column("until_ns", sa.BigInteger),
+    sa.Column("reason", PlainText, nullable=False),
+    sa.Column("person", PlainText(128), nullable=False),
+    sa.Column("time_ns", sa.BigInteger, nullable=False),
+)
+HOLD_RELEASES = sa.Table(
+    "hold_releases",
+    METADATA,
+    sa.Column("hold_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("reason", PlainText, nullable=False),
+    sa.Column("person", PlainText(128), nullable=False),
+    sa.Column("time_ns", sa.BigInteger, nullable=False),
+)
+DELETION_RECEIPTS = sa.Table(
+    "deletion_receipts",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("kind", PlainText(16), nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("digest", PlainText(64), nullable=False),
+    sa.Column("oldest_ns", sa.BigInteger, nullable=False),
+    sa.Column("newest_ns", sa.BigInteger, nullable=False),
+    sa.Column("policy", PlainText, nullable=False),
+    sa.Column("time_ns", sa.BigInteger, nullable=False),
 )
 HEARD_HOURS = sa.Table(
     "heard_hours",
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("hour_ns", sa.BigInteger, nullable=False, index=True),
-    sa.Column("node", sa.String(64), nullable=False),
+    sa.Column("node", PlainText(64), nullable=False),
     sa.Column("minutes", sa.BigInteger, nullable=False),
 )
 MISSES = sa.Table(
@@ -191,28 +272,28 @@ MISSES = sa.Table(
     sa.Column("time_ns", sa.BigInteger, nullable=False, index=True),
     sa.Column("x_m", sa.Float, nullable=False),
     sa.Column("y_m", sa.Float, nullable=False),
-    sa.Column("said_by", sa.Text, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("person", sa.String(128), nullable=False),
+    sa.Column("said_by", PlainText, nullable=False),
+    sa.Column("reason", PlainText, nullable=False),
+    sa.Column("person", PlainText(128), nullable=False),
     sa.Column("entered_ns", sa.BigInteger, nullable=False),
 )
 ACCOUNTS = sa.Table(
     "accounts",
     METADATA,
-    sa.Column("name", sa.String(64), primary_key=True),
-    sa.Column("password_hash", sa.Text, nullable=False),
-    sa.Column("roles", sa.String(128), nullable=False),
+    sa.Column("name", PlainText(64), primary_key=True),
+    sa.Column("password_hash", PlainText, nullable=False),
+    sa.Column("roles", PlainText(128), nullable=False),
     sa.Column("created_ns", sa.BigInteger, nullable=False),
     sa.Column("disabled_ns", sa.BigInteger),
 )
 TOKENS = sa.Table(
     "tokens",
     METADATA,
-    sa.Column("digest", sa.String(64), primary_key=True),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("account", sa.String(64), nullable=False, index=True),
-    sa.Column("name", sa.String(64), nullable=False),
-    sa.Column("roles", sa.String(128), nullable=False),
+    sa.Column("digest", PlainText(64), primary_key=True),
+    sa.Column("kind", PlainText(16), nullable=False),
+    sa.Column("account", PlainText(64), nullable=False, index=True),
+    sa.Column("name", PlainText(64), nullable=False),
+    sa.Column("roles", PlainText(128), nullable=False),
     sa.Column("created_ns", sa.BigInteger, nullable=False),
     sa.Column("expires_ns", sa.BigInteger, nullable=False),
     sa.Column("revoked_ns", sa.BigInteger),

@@ -20,6 +20,8 @@ NOT_ON_A_BOARD = (
     "torchaudio",
     "librosa",
     "sqlalchemy",
+    "alembic",
+    "psycopg",
     "fastapi",
     "uvicorn",
     "matplotlib",

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 CONTAINER = ROOT / "deploy" / "Containerfile"
 NOT_THERE = {
     *("torch", "torchaudio", "librosa", "scipy", "matplotlib", "sqlalchemy", "fastapi", "uvicorn", "numba", "joblib"),
-    *("shapely", "pyproj", "onnx", "pandas", "scikit-learn"),
+    *("alembic", "psycopg", "shapely", "pyproj", "onnx", "pandas", "scikit-learn"),
 }
 WRITE_A_SHOT = """
 import numpy, soundfile

@@ -22,8 +22,8 @@ NETWORK = NetworkRecord.of([Site("a", 1.0, 2.0)], None, FusionSettings())
 
 
 @pytest.fixture
-def history() -> Iterator[History]:
-    with History.open("sqlite://") as opened:
+def history(quick_database_url: str) -> Iterator[History]:
+    with History.open(quick_database_url) as opened:
         yield opened
 
 

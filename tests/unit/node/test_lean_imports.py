@@ -19,8 +19,8 @@ import shotline
 import shotline_models
 
 HEAVY = (
-    *("torch", "torchaudio", "librosa", "scipy", "matplotlib", "sqlalchemy", "fastapi", "uvicorn"),
-    *("shapely", "pyproj", "numba", "joblib", "onnx", "onnxscript", "pyroomacoustics"),
+    *("torch", "torchaudio", "librosa", "scipy", "matplotlib", "sqlalchemy", "alembic", "fastapi"),
+    *("psycopg", "uvicorn", "shapely", "pyproj", "numba", "joblib", "onnx", "onnxscript", "pyroomacoustics"),
     *("fusion_server", "shotline_recordings", "shotline_replay"),
 )
 WITHOUT = f"""

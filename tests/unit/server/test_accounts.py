@@ -25,8 +25,8 @@ QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database.open(tmp_path / "history.db")) as opened:
+def database(database_url: str) -> Iterator[Database]:
+    with closing(Database.open(database_url)) as opened:
         yield opened
 
 
@@ -70,11 +70,13 @@ def test_whom_nobody_knows_takes_as_much_work_as_a_wrong_password(database: Data
     assert verified == ["wrong", "wrong", "", PASSWORD]
 
 
-def test_no_secret_is_in_the_database(accounts: Accounts, tmp_path: Path) -> None:
-    add(accounts)
-    secrets = [PASSWORD, issue(accounts), issue(accounts, CredentialKind.SESSION)]
-    assert all(accounts.principal(secret, CredentialKind.TOKEN, now_ns=NOW_NS) for secret in secrets[1:2])
-    stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+def test_no_secret_is_in_the_database(tmp_path: Path) -> None:
+    with closing(Database.open(tmp_path / "history.db")) as database:
+        accounts = Accounts(database, hasher=QUICK)
+        add(accounts)
+        secrets = [PASSWORD, issue(accounts), issue(accounts, CredentialKind.SESSION)]
+        assert all(accounts.principal(secret, CredentialKind.TOKEN, now_ns=NOW_NS) for secret in secrets[1:2])
+        stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
     assert b"$argon2id$" in stored
     assert not [secret for secret in secrets if secret.encode() in stored]
 

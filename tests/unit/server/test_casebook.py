@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -20,8 +19,8 @@ from shotline.errors import InputError
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database.open(tmp_path / "history.db")) as opened:
+def database(database_url: str) -> Iterator[Database]:
+    with closing(Database.open(database_url)) as opened:
         yield opened
 
 
@@ -81,6 +80,35 @@ def test_the_log_is_whole_whoever_writes_at_the_same_time(database: Database) ->
     assert len(entries) == 100
     assert verify_chain(entries) == []
     assert [entry.number for entry in books[0].audit(after=90)] == list(range(91, 101))
+
+
+def test_the_log_is_whole_whichever_server_writes_at_the_same_time(shared_database_url: str) -> None:
+    """Each has connections of its own, as two processes have: no lock of this program is between them."""
+    begin = threading.Barrier(3)
+    problems: list[BaseException] = []
+
+    def write(database: Database) -> None:
+        book = Casebook(database)
+        try:
+            begin.wait()
+            for _ in range(30):
+                decide(book, "ann", "confirmed")
+        except BaseException as error:
+            problems.append(error)
+
+    with closing(Database.open(shared_database_url)) as first, closing(Database.open(shared_database_url)) as second:
+        with closing(Database.open(shared_database_url)) as third:
+            threads = [threading.Thread(target=write, args=(each,)) for each in (first, second, third)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert problems == []
+        book = Casebook(first)
+        entries = list(book.audit())
+        assert len(entries) == 90
+        assert verify_chain(entries) == []
+        assert [item.number for item in book.decisions()["i1"]] == list(range(1, 91))
 
 
 def test_a_log_longer_than_a_page(database: Database) -> None:

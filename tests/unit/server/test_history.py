@@ -25,9 +25,9 @@ from shotline.errors import StorageError
 from shotline.messages import encode
 
 
-@pytest.fixture(params=["file", "memory"])
-def history(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[History]:
-    with History.open(tmp_path / "history.db" if request.param == "file" else "sqlite://") as opened:
+@pytest.fixture
+def history(database_url: str) -> Iterator[History]:
+    with History.open(database_url) as opened:
         yield opened
 
 
@@ -173,6 +173,31 @@ def test_endless_rubbish_cannot_fill_the_disk(history: History, monkeypatch: pyt
     assert {item.detail: item.count for item in history.rejects()}["1"] == 2
 
 
+def test_any_bytes_and_any_text_of_a_reject_are_kept(history: History) -> None:
+    raw = bytes(range(256)) * 8
+    for detail in ("\0 \ud800 " + "\N{PISTOL}" * 5_000, "\N{PISTOL}" * 5_000):
+        history.count_rejects([RejectedMessage("malformed", detail, raw, 3)] * 2)
+    # Random, so that PostgreSQL cannot pack it: the longest entry that its index has to take.
+    history.count_reject("x" * 64, "\N{PISTOL}" * 5_000, random.Random(1).randbytes(5_000))
+    assert history.reject_counts() == {"malformed": 4, "x" * 64: 1}
+    assert [(item.detail[:4], len(item.detail), item.count) for item in history.rejects()] == [
+        ("\N{PISTOL}" * 4, 300, 1),
+        ("\N{PISTOL}" * 4, 300, 2),
+        ("\N{SYMBOL FOR NULL} ? ", 300, 2),
+    ]
+    history.append_receipt(Receipt("i1", 1, "hook", 1, False, "502 \0\0", 10))
+    assert [item.detail for item in history.receipts("i1")] == ["502 \N{SYMBOL FOR NULL}\N{SYMBOL FOR NULL}"]
+    assert history.incident_revisions("i1\0") == []
+
+
+def test_names_are_sorted_by_their_code_points(history: History) -> None:
+    nodes = ["a", "B", "_", "a-1", "a.1", "A", "b", "a1"]
+    history.touch_nodes([NodeStatus(node, 1, 1) for node in nodes])
+    assert [status.node for status in history.node_statuses()] == sorted(nodes)
+    history.store([stored(detection(0, node=node)) for node in nodes if node != "_"])
+    assert [item.node for item in history.detections(0)] == sorted(set(nodes) - {"_"})
+
+
 def test_counts(history: History) -> None:
     assert history.counts() == HistoryCounts(0, 0, 0, 0, 0, 0)
     history.store([stored(detection(0)), stored(detection(1))])
@@ -256,7 +281,7 @@ def _newer(path: Path) -> None:
     with History.open(path):
         pass
     with closing(sqlite3.connect(path)) as db, db:
-        db.execute("UPDATE shotline_meta SET value = '2'")
+        db.execute("UPDATE shotline_meta SET value = '99'")
 
 
 def _damaged(path: Path) -> None:
@@ -272,7 +297,7 @@ def _damaged(path: Path) -> None:
     [
         (_not_sqlite, "the file is not a history; name another file, or restore this one from a backup"),
         (_another_application, "is a database of something else .it has the table 'accounts'"),
-        (_newer, "has tables of version 2, this Shotline knows 1"),
+        (_newer, "has tables of version 99, this Shotline knows 3"),
         (_damaged, "the database is damaged; move it aside and restore a backup"),
     ],
 )
@@ -292,6 +317,7 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, spoil: object, says
         ("mysql://host/shotline", "keeps its history in sqlite or postgresql"),
         ("postgresql+nosuchdriver://user:secret@host/shotline", "no such driver; write postgresql.psycopg://"),
         ("postgresql+pg8000://user:secret@host/shotline", "needs the driver 'pg8000'; install it with pip"),
+        ("postgresql+psycopg://user:secret@/shotline?host={folder}", "PostgreSQL does not answer; start it"),
         ("://", "is not a path or a database URL such as sqlite:///history.db"),
     ],
 )
@@ -299,6 +325,8 @@ def test_a_place_that_cannot_be_used_says_why(tmp_path: Path, url: str, says: st
     with closing(sqlite3.connect(tmp_path / "there.db")) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("CREATE TABLE shotline_meta (key TEXT PRIMARY KEY, value TEXT)")
+        db.execute("INSERT INTO shotline_meta VALUES ('schema_version', '1')")
+        db.commit()
     with pytest.raises(StorageError, match=says) as caught:
         History.open(url.format(folder=tmp_path))
     assert "secret" not in str(caught.value)

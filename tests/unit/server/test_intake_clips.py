@@ -91,8 +91,8 @@ def flac_parts(node: str = "a", *, parts: int = 2) -> list[Clip]:
 
 
 @pytest.fixture
-def history() -> Iterator[History]:
-    with History.open("sqlite://") as opened:
+def history(quick_database_url: str) -> Iterator[History]:
+    with History.open(quick_database_url) as opened:
         yield opened
 
 

@@ -32,8 +32,8 @@ NOW_NS = EPOCH_NS
 
 
 @pytest.fixture
-def history() -> Iterator[History]:
-    with History.open("sqlite://") as opened:
+def history(quick_database_url: str) -> Iterator[History]:
+    with History.open(quick_database_url) as opened:
         yield opened
 
 

@@ -61,10 +61,10 @@ def told(history: History, name: str, at_ns: int, *, revisions: int = 2, **chang
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, shared_database_url: str) -> Path:
     """A configuration and a history of two weeks: twelve incidents, ten of them decided."""
-    (tmp_path / "server.toml").write_text(CONFIG, encoding="utf-8")
-    with History.open(tmp_path / "history.db") as history:
+    (tmp_path / "server.toml").write_text(CONFIG.replace("history.db", shared_database_url), encoding="utf-8")
+    with History.open(shared_database_url) as history:
         book, scores = Casebook(history.database), Scorebook(history.database)
         outcomes = [(reason, outcome) for reason, outcome, count in DECIDED for _ in range(count)]
         for index in range(12):
@@ -98,6 +98,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def url(folder: Path, shared_database_url: str) -> str:  # noqa: ARG001 - the history is made first
+    """Where the history of two weeks is."""
+    return shared_database_url
+
+
+@pytest.fixture
 def shotline(folder: Path) -> Callable[..., str]:
     """Run the command over two weeks; return what it prints."""
 
@@ -116,8 +122,8 @@ def shotline(folder: Path) -> Callable[..., str]:
     return command
 
 
-def test_evidence_has_the_first_and_the_latest_of_each_incident(folder: Path) -> None:
-    with closing(Database.open(folder / "history.db")) as database:
+def test_evidence_has_the_first_and_the_latest_of_each_incident(url: str) -> None:
+    with closing(Database.open(url)) as database:
         found = Scorebook(database).evidence(MONDAY_NS, MONDAY_NS + 14 * 24 * HOUR_NS)
         assert (len(found.cases), found.other_scenes, len(found.heard)) == (12, 1, 14 * 24 * 5)
         first = found.cases[1]
@@ -131,9 +137,9 @@ def test_evidence_has_the_first_and_the_latest_of_each_incident(folder: Path) ->
         assert Scorebook(database).begin_ns() == MONDAY_NS
 
 
-def test_a_replay_is_counted_in_recorded_time_and_by_itself(folder: Path) -> None:
+def test_a_replay_is_counted_in_recorded_time_and_by_itself(url: str) -> None:
     clock = EventClock(event_epoch_ns=MONDAY_NS, wall_epoch_ns=MONDAY_NS + 1000 * HOUR_NS, factor=2.0)
-    with History.open(folder / "history.db") as history:
+    with History.open(url) as history:
         wall_ns = MONDAY_NS + 1000 * HOUR_NS + HOUR_NS // 2 + 5 * SECOND_NS
         history.append_receipt(Receipt("replayed", 1, "web", 1, True, "", wall_ns))
         Casebook(history.database).acknowledge("replayed", person="ann", time_ns=wall_ns)
@@ -161,8 +167,8 @@ def test_more_incidents_than_one_query_takes(tmp_path: Path) -> None:
         assert [case.incident_id for case in found.cases] == [f"i{index:04}" for index in range(1001)]
 
 
-def test_a_miss_and_its_audit_entry_are_kept_together(folder: Path) -> None:
-    with closing(Database.open(folder / "history.db")) as database:
+def test_a_miss_and_its_audit_entry_are_kept_together(url: str) -> None:
+    with closing(Database.open(url)) as database:
         book = Scorebook(database)
         miss = book.add_miss(
             time_ns=MONDAY_NS, x_m=1.5, y_m=-2.5, said_by="hospital", reason="a patient", person="bo", now_ns=MONDAY_NS
@@ -193,9 +199,9 @@ def test_a_miss_and_its_audit_entry_are_kept_together(folder: Path) -> None:
         ({"time_ns": MONDAY_NS + 1}, "time: 2026-03-02T00:00:00Z is after now"),
     ],
 )
-def test_a_miss_that_cannot_be_leaves_nothing(folder: Path, changes: dict[str, Any], field: str) -> None:
+def test_a_miss_that_cannot_be_leaves_nothing(url: str, changes: dict[str, Any], field: str) -> None:
     values = {"time_ns": MONDAY_NS, "x_m": 0.0, "y_m": 0.0, "said_by": "a", "reason": "b", "person": "c"}
-    with closing(Database.open(folder / "history.db")) as database:
+    with closing(Database.open(url)) as database:
         before = Casebook(database).last_entry()
         with pytest.raises(InputError, match=field):
             Scorebook(database).add_miss(**values | changes, now_ns=MONDAY_NS)

@@ -78,7 +78,7 @@ def test_run_says_where_it_listens_and_ends_in_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("module", ["fusion_server.cli", "shotline.keys_cli"])
 def test_help_is_quick(module: str) -> None:
-    heavy = ("numpy", "zmq", "sqlalchemy", "fastapi", "scipy", "pydantic", "rich.console")
+    heavy = ("numpy", "zmq", "sqlalchemy", "alembic", "fastapi", "scipy", "pydantic", "rich.console")
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.replace("'", '"')))

@@ -1,4 +1,4 @@
-"""Gives a history in memory."""
+"""Gives a history on each kind of database."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from fusion_server.history import History
 
 
 @pytest.fixture
-def history() -> Iterator[History]:
-    with History.open("sqlite://") as opened:
+def history(quick_database_url: str) -> Iterator[History]:
+    with History.open(quick_database_url) as opened:
         yield opened

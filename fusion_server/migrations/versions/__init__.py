@@ -1,0 +1,1 @@
+"""The versions of the tables, each building on the one before."""
