@@ -491,7 +491,7 @@ class ServerApp:
                 self._log("swept", deleted=deleted)
 
     def _start_http(self) -> None:
-        from fusion_server.api import LiveFeed, Mode, create_app
+        from fusion_server.api import LiveFeed, Mode, ScorecardRules, create_app
 
         mode = Mode.REPLAY if self._config.scene else Mode.LIVE
         if self._config.server.test_alerts:
@@ -511,6 +511,9 @@ class ServerApp:
             event_ns=lambda: self._clock.event_ns(self._now_ns()),
             gate=self._gate(),
             review=self._config.review.to_rules(),
+            scorecard=ScorecardRules(
+                settings=self._config.to_scorecard(), areas=self._config.to_areas(), event_ns=self._clock.event_ns
+            ),
         )
         self._http = HttpServer(app, self._config.http.host, self._config.http.port)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,9 @@ from shotline.errors import ConfigError, InputError, Problem
 from shotline.geodesy import LocalFrame
 from shotline.timebase import EventClock, parse_utc
 
+if TYPE_CHECKING:
+    from fusion_server.scorecard import Area, ScorecardSettings
+
 __all__ = [
     "AuditSection",
     "ClipsSection",
@@ -44,6 +47,7 @@ __all__ = [
     "NodeSection",
     "NotifySinkSection",
     "ReplayClockSection",
+    "ScorecardSection",
     "ServerConfig",
     "ServerSection",
     "SinkSection",
@@ -591,6 +595,17 @@ class AuditSection(ConfigModel):
     )
 
 
+class ScorecardSection(ConfigModel):
+    """What the scorecard counts apart."""
+
+    areas_file: str | None = Field(
+        default=None,
+        title="areas",
+        description="GeoJSON of named areas (docs/scorecard.md); absent = everything together",
+        min_length=1,
+    )
+
+
 _Sink = Annotated[SinkSection, Field(discriminator="kind")]
 _Clock = Annotated[SystemClockSection | ReplayClockSection, Field(discriminator="kind")]
 
@@ -619,6 +634,9 @@ class ServerConfig(ConfigModel):
     audit: AuditSection = Field(default_factory=AuditSection, title="audit", description="audit log and signing key")
     retention: RetentionSection = Field(
         default_factory=RetentionSection, title="retention", description="what is deleted, and when"
+    )
+    scorecard: ScorecardSection = Field(
+        default_factory=ScorecardSection, title="scorecard", description="what became of what was told"
     )
     sinks: Annotated[tuple[_Sink, ...], Field(strict=False)] = Field(
         default=(ConsoleSinkSection(kind="console"),),
@@ -694,6 +712,38 @@ class ServerConfig(ConfigModel):
             wall_epoch_ns=parse_utc(self.clock.wall_epoch_utc),
             factor=self.clock.factor,
         )
+
+    def to_scorecard(self) -> ScorecardSettings:
+        """Return how the scorecard is counted."""
+        from fusion_server.scorecard import CoverageRules, ScorecardSettings
+
+        fusion = self.fusion
+        return ScorecardSettings(
+            coverage=CoverageRules(min_nodes=fusion.min_nodes, hearing_range_m=fusion.hearing_range_m),
+            two_persons=self.review.two_persons,
+            scene=self.scene,
+        )
+
+    def to_areas(self) -> tuple[Area, ...]:
+        """Return the areas that are counted apart.
+
+        Raises
+        ------
+        InputError
+            Their file cannot be read, or holds no areas.
+        """
+        from fusion_server.scorecard import parse_areas
+
+        path = self.scorecard.areas_file
+        if path is None:
+            return ()
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot read the file: {error.strerror}", source=path) from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"not UTF-8 text (byte {error.start})", source=path) from error
+        return parse_areas(text, frame=self.to_frame(), source=path)
 
     @property
     def scene(self) -> str:
@@ -786,6 +836,7 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
     secret_file = None if server.curve_secret_file is None else resolve(server.curve_secret_file)
     allow_list = None if server.allow_list is None else resolve(server.allow_list)
     key_file = None if config.audit.key_file is None else resolve(config.audit.key_file)
+    areas_file = None if config.scorecard.areas_file is None else resolve(config.scorecard.areas_file)
     sinks = tuple(
         sink.model_copy(
             update={
@@ -803,6 +854,7 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
             if config.oidc is None
             else config.oidc.model_copy(update={"jwks_file": resolve(config.oidc.jwks_file)}),
             "audit": config.audit.model_copy(update={"key_file": key_file}),
+            "scorecard": config.scorecard.model_copy(update={"areas_file": areas_file}),
             "sinks": sinks,
         }
     )

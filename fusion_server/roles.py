@@ -30,6 +30,7 @@ class Right(StrEnum):
     CLIPS = "clips"
     ACKNOWLEDGE = "acknowledge"
     DECIDE = "decide"
+    REPORT_MISS = "report_miss"
     NODES = "nodes"
     SENSOR_POSITIONS = "sensor_positions"
     HEALTH = "health"
@@ -41,8 +42,10 @@ _WATCH = {Right.FEATURES, Right.INCIDENTS, Right.NODES, Right.HEALTH}
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.DISPATCHER: frozenset({*_WATCH, Right.CLIPS, Right.ACKNOWLEDGE, Right.DECIDE}),
-    Role.REVIEWER: frozenset({*_WATCH, Right.CLIPS, Right.ACKNOWLEDGE, Right.DECIDE, Right.SENSOR_POSITIONS}),
-    Role.ANALYST: frozenset({*_WATCH, Right.CLIPS, Right.SENSOR_POSITIONS}),
+    Role.REVIEWER: frozenset(
+        {*_WATCH, Right.CLIPS, Right.ACKNOWLEDGE, Right.DECIDE, Right.REPORT_MISS, Right.SENSOR_POSITIONS}
+    ),
+    Role.ANALYST: frozenset({*_WATCH, Right.CLIPS, Right.REPORT_MISS, Right.SENSOR_POSITIONS}),
     Role.ENGINEER: frozenset({*_WATCH, Right.SENSOR_POSITIONS, Right.OPERATE}),
     Role.AUDITOR: frozenset({*_WATCH, Right.CLIPS, Right.SENSOR_POSITIONS, Right.AUDIT}),
     Role.PUBLIC: frozenset({Right.FEATURES}),

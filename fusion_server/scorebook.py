@@ -74,6 +74,8 @@ class Scorebook:
         ):
             if not text.strip() or len(text) > most:
                 raise InputError(f"{len(text)} characters, expected 1 to {most}", field=field)
+            if "\x00" in text:
+                raise InputError("has a NUL in it, which is no text; leave it out", field=field)
         if not (math.isfinite(x_m) and math.isfinite(y_m)):
             raise InputError(f"x {x_m} m, y {y_m} m is no place; expected numbers", field="place")
         if time_ns > now_ns:
@@ -121,6 +123,13 @@ class Scorebook:
         )
         with self._database.reading() as db:
             return [HeardHour(*row) for row in db.execute(query.order_by(table.id))]
+
+    def heard_rows(self, since_ns: int, until_ns: int) -> int:
+        """Return how many rows `heard` would."""
+        hour_ns = HEARD_HOURS.c.hour_ns
+        query = _between(sa.select(sa.func.count(hour_ns)), hour_ns, since_ns - HOUR_NS + 1, until_ns)
+        with self._database.reading() as db:
+            return int(db.execute(query).scalar_one())
 
     # --- evidence -----------------------------------------------------------------------------------------------
 

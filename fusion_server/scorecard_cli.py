@@ -43,12 +43,18 @@ def _card(
         str | None, typer.Option("--to", metavar="DATE", help="First day or instant no longer in it, UTC; now.")
     ] = None,
     areas: Annotated[
-        Path | None, typer.Option(metavar="FILE.geojson", help="Areas to count apart: polygons with a name.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.geojson", help="Areas to count apart: polygons with a name; [scorecard] areas_file."
+        ),
     ] = None,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures as CSV.")] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the page.")] = None,
     two_persons: Annotated[
-        bool, typer.Option("--two-persons", help="A decision stands once a second person decides the same.")
+        bool,
+        typer.Option(
+            "--two-persons", help="A decision stands once a second person decides the same; [review] two_persons."
+        ),
     ] = False,
     hearing_range_m: Annotated[
         float | None,
@@ -56,36 +62,33 @@ def _card(
     ] = None,
     near_m: Annotated[float, typer.Option(min=0.0, help="A miss this near an incident was told after all.")] = 500.0,
     near_s: Annotated[float, typer.Option(min=0.0, help="And within so many seconds of it.")] = 300.0,
-    public: Annotated[bool, typer.Option("--public", help="Leave out what is said of single nodes.")] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="Leave out what is said of single nodes and single misses.")
+    ] = False,
     as_json: _Json = False,
 ) -> None:
     """Count over a period; print it, and write it as CSV or as a page."""
     if context.invoked_subcommand is not None:
         return
-    from fusion_server.config import load_server_config
-    from fusion_server.scorecard import (
-        CoverageRules,
-        ScorecardSettings,
-        parse_areas,
-        scorecard_csv,
-        scorecard_html,
-        without_nodes,
-    )
+    import dataclasses
+
+    from fusion_server.config import ScorecardSection, load_server_config
+    from fusion_server.scorecard import public_form, scorecard_csv, scorecard_html
 
     settings = load_server_config(config)
-    named = () if areas is None else parse_areas(_read(areas), frame=settings.to_frame(), source=areas)
-    rules = ScorecardSettings(
-        coverage=CoverageRules(
-            min_nodes=settings.fusion.min_nodes, hearing_range_m=hearing_range_m or settings.fusion.hearing_range_m
-        ),
-        two_persons=two_persons,
+    if areas is not None:
+        settings = settings.model_copy(update={"scorecard": ScorecardSection(areas_file=str(areas))})
+    rules = settings.to_scorecard()
+    rules = dataclasses.replace(
+        rules,
+        coverage=dataclasses.replace(rules.coverage, hearing_range_m=hearing_range_m or rules.coverage.hearing_range_m),
+        two_persons=two_persons or rules.two_persons,
         near_m=near_m,
         near_s=near_s,
-        scene=settings.scene,
     )
-    made = _made(settings, rules, named, since=since, until=until)
+    made = _made(settings, rules, settings.to_areas(), since=since, until=until)
     if public:
-        made = without_nodes(made)
+        made = public_form(made)
     if csv is not None:
         _write(csv, scorecard_csv(made))
     if html is not None:
@@ -253,15 +256,6 @@ def _echo_json(document: Any) -> None:
     import json
 
     typer.echo(json.dumps(document))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read the file: {error.strerror}", source=path) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"not UTF-8 text (byte {error.start})", source=path) from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -45,6 +45,9 @@ from fusion_server.api.page import page_router
 from fusion_server.api.problems import ApiProblemError, add_problem_handlers
 from fusion_server.api.review_documents import EXAMPLE_DETAIL, IncidentDetail, moves, review_schema_components
 from fusion_server.api.review_routes import ReviewRoutes, review_router
+from fusion_server.api.scorecard_documents import scorecard_schema_components
+from fusion_server.api.scorecard_routes import scorecard_router
+from fusion_server.api.scorecards import ScorecardRules, Scorecards
 from fusion_server.api.security import SecurityHeaders
 from fusion_server.casebook import Casebook
 from fusion_server.health import NodeReport
@@ -55,6 +58,7 @@ from fusion_server.registry import Registry
 from fusion_server.review import ReviewRules
 from fusion_server.reviewdesk import ReviewDesk
 from fusion_server.roles import Right
+from fusion_server.scorebook import Scorebook
 from shotline import __version__
 from shotline.domain import DetectionId
 from shotline.errors import InputError
@@ -96,6 +100,7 @@ def create_app(
     event_ns: Callable[[], int] | None = None,
     gate: Gate | None = None,
     review: ReviewRules | None = None,
+    scorecard: ScorecardRules | None = None,
 ) -> FastAPI:
     """Return the ASGI app: API, event stream and live page.
 
@@ -131,6 +136,8 @@ def create_app(
         Who may do what; None: everybody everything.
     review : ReviewRules | None
         None: the defaults.
+    scorecard : ScorecardRules | None
+        How the scorecard is counted; None serves none.
     """
     casebook = Casebook(history.database)
     gate = gate or Gate(AccessRules(), casebook, now_ns=now_ns)
@@ -359,6 +366,10 @@ def create_app(
     app.include_router(review_router(parts))
     app.include_router(access_router(gate, casebook, now_ns=now_ns))
     app.include_router(features_router(index, desk, geodetic=geodetic, now_ns=now_ns))
+    if scorecard is not None:
+        book = Scorebook(history.database)
+        cards = Scorecards(book, sites=list(registry), rules=scorecard, now_ns=now_ns)
+        app.include_router(scorecard_router(cards, book, frame=frame, test=mode is Mode.DEMO, now_ns=now_ns))
     app.include_router(page_router(lambda: _json(landing_document())))
     _complete_openapi(app)
     return app
@@ -431,7 +442,7 @@ def _complete_openapi(app: FastAPI) -> None:
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas.update(schema_components() | review_schema_components())
+    schemas.update(schema_components() | review_schema_components() | scorecard_schema_components())
     description["components"]["securitySchemes"] = {
         "bearer": {
             "type": "http",

@@ -1,17 +1,50 @@
-"""Two charts as SVG: how each week's incidents came out, and the confirmed share of each with its interval."""
+"""Charts as SVG: the share of each outcome, each week's incidents by outcome, and the confirmed share of each week."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fusion_server.scorecard.document import WeekScore
+from fusion_server.scorecard.document import Outcomes, WeekScore
 
-__all__ = ["share_chart", "week_chart"]
+__all__ = ["outcome_chart", "share_chart", "week_chart"]
 
 _MOST_WEEKS = 60
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 760, 220, 44, 10, 34
 _OUTCOMES = ("confirmed", "undetermined", "dismissed", "undecided")
 _PLOT = _HEIGHT - _TOP - _BOTTOM
+_NAMES_WIDTH, _ROW, _BAR = 110, 30, 16
+
+
+def outcome_chart(outcomes: Outcomes) -> str:
+    """Return a bar for the share of each outcome of all incidents, with its 95 % interval."""
+    height = _TOP + _ROW * len(outcomes.rows) + 24
+
+    def x(part: float) -> float:
+        return _NAMES_WIDTH + (_WIDTH - _NAMES_WIDTH - 24) * part
+
+    parts = [
+        f'<line class="grid" x1="{x(part):.1f}" x2="{x(part):.1f}" y1="{_TOP}" y2="{height - 20}"/>'
+        f'<text x="{x(part):.1f}" y="{height - 6}" text-anchor="middle">{label}</text>'
+        for part, label in ((0.0, "0 %"), (0.5, "50 %"), (1.0, "100 %"))
+    ]
+    for index, item in enumerate(outcomes.rows):
+        share, middle = item.of_all, _TOP + _ROW * (index + 0.5)
+        parts.append(
+            f'<text x="{_NAMES_WIDTH - 8}" y="{middle + 4:.1f}" text-anchor="end">{item.outcome}</text>'
+            f'<rect class="{item.outcome}" x="{x(0.0):.1f}" y="{middle - _BAR / 2:.1f}" '
+            f'width="{x(share.share or 0.0) - x(0.0):.1f}" height="{_BAR}">'
+            f"<title>{item.outcome}: {item.count} of {share.of}</title></rect>"
+            + "".join(
+                f'<line class="{name}" x1="{x(share.low95):.1f}" x2="{x(share.high95):.1f}" '
+                f'y1="{middle:.1f}" y2="{middle:.1f}"/>'
+                for name in ("halo", "whisker")
+            )
+        )
+    return (
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-labelledby="outcomes-title">'
+        '<title id="outcomes-title">Share of each outcome of all incidents with 95 % intervals; the table below has '
+        f"the numbers</title>{''.join(parts)}</svg>"
+    )
 
 
 def week_chart(weeks: Sequence[WeekScore]) -> str:

@@ -20,7 +20,7 @@ __all__ = [
     "Scorecard",
     "Settings",
     "WeekScore",
-    "without_nodes",
+    "public_form",
 ]
 
 
@@ -174,6 +174,9 @@ class Scorecard(msgspec.Struct, frozen=True, kw_only=True):
     weeks: tuple[WeekScore, ...]
 
 
-def without_nodes(card: Scorecard) -> Scorecard:
-    """Return it without what it says of single nodes: their ids may say where they stand."""
-    return msgspec.structs.replace(card, nodes=())
+def public_form(card: Scorecard) -> Scorecard:
+    """Return it without what it says of single nodes and single misses.
+
+    Ids of nodes may say where they stand; a miss names an incident that nobody may have confirmed.
+    """
+    return msgspec.structs.replace(card, nodes=(), misses=msgspec.structs.replace(card.misses, rows=()))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from html import escape
 
-from fusion_server.scorecard.charts import share_chart, week_chart
+from fusion_server.scorecard.charts import outcome_chart, share_chart, week_chart
 from fusion_server.scorecard.document import Scorecard
 from fusion_server.scorecard.words import Table, scorecard_tables, share_text, small_numbers
 from shotline.records import ALERT_NOTICE
 
-__all__ = ["scorecard_html"]
+__all__ = ["PAGE_POLICY", "scorecard_html"]
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #fff; --rule: #767676; --soft: #f1f1f1;
@@ -28,6 +30,7 @@ thead th { border-bottom-width: 2px; }
 svg { width: 100%; max-width: 52rem; height: auto; }
 svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
 .grid { stroke: var(--rule); stroke-width: .5; } .interval { stroke: var(--confirmed); stroke-width: 2; }
+.halo { stroke: var(--paper); stroke-width: 6; } .whisker { stroke: var(--ink); stroke-width: 2; }
 .share, .confirmed { fill: var(--confirmed); } .undetermined { fill: var(--undetermined); }
 .dismissed { fill: var(--dismissed); } .undecided { fill: var(--undecided); }
 rect { stroke: var(--paper); stroke-width: 1; }
@@ -38,7 +41,10 @@ rect { stroke: var(--paper); stroke-width: 1; }
   section { break-inside: avoid-page; }
   svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_STYLE_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+PAGE_POLICY = f"default-src 'none'; style-src 'sha256-{_STYLE_DIGEST}'; base-uri 'none'; form-action 'none'"
+"""What the page may load: its own style and nothing else, whether it is served or opened as a file."""
+
 _KEYS = ("confirmed", "undetermined", "dismissed", "undecided")
 
 
@@ -63,7 +69,7 @@ def scorecard_html(card: Scorecard, *, title: str = "Scorecard", test: bool = Fa
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{PAGE_POLICY}">
 <title>{escape(title)}</title>
 <style>{_STYLE}</style>
 </head>
@@ -104,8 +110,11 @@ def _summary(card: Scorecard) -> str:
 
 
 def _section(number: int, table: Table, card: Scorecard) -> str:
-    is_weeks = table.title == "Week by week"
-    charts = f"<p>{_legend()}</p>{week_chart(card.weeks)}{share_chart(card.weeks)}" if is_weeks and card.weeks else ""
+    charts = ""
+    if table.title == "Week by week" and card.weeks:
+        charts = f"<p>{_legend()}</p>{week_chart(card.weeks)}{share_chart(card.weeks)}"
+    elif number == 1 and card.outcomes.incidents:
+        charts = outcome_chart(card.outcomes)
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
     body = "".join(
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>\n'

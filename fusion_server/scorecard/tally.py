@@ -14,7 +14,7 @@ from shotline.timebase import format_utc
 from shotline.units import NS_PER_S
 from shotline_models.metrics import Share, share_of
 
-__all__ = ["UNDECIDED", "Tally", "latencies", "outcomes", "tally", "weeks"]
+__all__ = ["UNDECIDED", "Tally", "latencies", "monday_ns", "outcomes", "tally", "weeks"]
 
 UNDECIDED = "undecided"
 _PERCENTS = (50, 90, 99)
@@ -95,9 +95,9 @@ def weeks(cases: Sequence[Case], *, two_persons: bool, since_ns: int, until_ns: 
     """Return the tally of each week of a period, those with nothing too."""
     by_week: dict[int, list[Case]] = {}
     for case in cases:
-        by_week.setdefault(_monday_ns(case.time_ns), []).append(case)
+        by_week.setdefault(monday_ns(case.time_ns), []).append(case)
     found = []
-    for week_ns in range(_monday_ns(since_ns), until_ns, _WEEK_NS):
+    for week_ns in range(monday_ns(since_ns), until_ns, _WEEK_NS):
         counts = tally(by_week.get(week_ns, ()), two_persons=two_persons)
         found.append(
             WeekScore(
@@ -160,5 +160,6 @@ def _outcome(stands: Standing) -> str:
     return UNDECIDED if stands.outcome is None else stands.outcome.value
 
 
-def _monday_ns(time_ns: int) -> int:
+def monday_ns(time_ns: int) -> int:
+    """Return when the week of an instant began: Monday, 00:00 UTC."""
     return time_ns - (time_ns - _MONDAY_NS) % _WEEK_NS

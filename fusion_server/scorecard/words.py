@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fusion_server.review import REASONS, Outcome
-from fusion_server.scorecard.document import AreaScore, LatencyScore, MissScore, Scorecard, WeekScore
+from fusion_server.scorecard.document import AreaScore, LatencyScore, Misses, MissScore, Scorecard, WeekScore
 from fusion_server.scorecard.intervals import Percentile, Rate
 from shotline_models.metrics import Share
 
@@ -139,13 +139,19 @@ def _misses(card: Scorecard) -> Table:
     return Table(
         "Misses reported",
         ("miss", "when", "what was found", "nearest incident", "nodes within range then"),
-        [_miss_row(item) for item in found.rows],
+        [_miss_row(item) for item in found.rows] or _misses_in_all(found),
         f"{found.reported} reported, {found.missed} of them missed, {found.missed_where_covered} of those at a place "
         f"that was covered then. A report with an incident within {settings.near_m:g} m and {settings.near_s:g} s was "
         f"told after all. Missed at the least, of confirmed incidents and misses together: {share_text(found.share)}.",
         "Only what somebody reported is here. Most shootings are never reported, so this is the least that was missed, "
         "and no list of none shows that none was.",
     )
+
+
+def _misses_in_all(found: Misses) -> list[tuple[str, ...]]:
+    """Return one row where they are not shown one by one; none where there are none."""
+    told = found.reported - found.missed
+    return [("all", "", f"{found.missed} missed, {told} told after all", "", "")] if found.reported else []
 
 
 def _miss_row(item: MissScore) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scorecard_samples import DAY_NS, SINCE_NS, SQUARE, UNTIL_NS, case, decision, heard, made, miss
 
@@ -19,12 +19,13 @@ from fusion_server.scorecard import (
     Evidence,
     Scorecard,
     parse_areas,
+    public_form,
     scorecard,
     scorecard_csv,
     scorecard_html,
     scorecard_tables,
-    without_nodes,
 )
+from fusion_server.scorecard.charts import week_chart
 from fusion_server.scorecard.coverage import CoverageRules
 from fusion_server.scorecard.make import ScorecardSettings
 from fusion_server.scorecard.words import share_text, small_numbers
@@ -182,8 +183,8 @@ def test_hours_are_those_on_record() -> None:
     assert [(node.node, node.hours, node.surveyed) for node in card.nodes] == [
         ("a", 10.0, True), ("b", 10.0, True), ("c", 10.0, True), ("d", 0.0, True), ("z", 2.5, False),
     ]  # fmt: skip
-    assert without_nodes(card).nodes == ()
-    assert "Nodes" not in [table.title for table in scorecard_tables(without_nodes(card))]
+    assert public_form(card).nodes == ()
+    assert "Nodes" not in [table.title for table in scorecard_tables(public_form(card))]
 
 
 def test_weeks_begin_on_monday_and_empty_ones_are_there() -> None:
@@ -251,6 +252,7 @@ def reviewed(draw: st.DrawFn) -> list[Case]:
     return cases
 
 
+@settings(deadline=None)
 @given(cases=reviewed(), two_persons=st.booleans(), order=st.randoms())
 def test_counts_add_up_and_intervals_hold_their_shares(cases: Sequence[Case], two_persons: bool, order: object) -> None:
     card = made(*cases, areas=parse_areas(HALVES, frame=None), hours=heard("abcd", hours=3), two_persons=two_persons)
@@ -280,6 +282,7 @@ def test_counts_add_up_and_intervals_hold_their_shares(cases: Sequence[Case], tw
     assert again == card
 
 
+@settings(deadline=None)
 @given(
     decisions=st.permutations([decision("confirmed"), decision("dismissed", person="bo"), decision("confirmed")]),
     two_persons=st.booleans(),
@@ -377,8 +380,23 @@ def test_the_page_is_whole_needs_nothing_and_can_be_listened_to() -> None:
     assert "not grounds for a stop, search or arrest" in "".join(page.texts)
 
 
+def test_bars_of_outcomes_are_as_long_as_their_shares() -> None:
+    card = made(*ten())
+    page = _Page(scorecard_html(card))
+    bars = [attrs for tag, attrs in page.tags if tag == "rect" and "x" in attrs][:4]
+    whiskers = [attrs for tag, attrs in page.tags if tag == "line" and attrs["class"] == "whisker"]
+    left, whole = 110, 760 - 110 - 24
+    for bar, whisker, row in zip(bars, whiskers, card.outcomes.rows, strict=True):
+        assert bar["class"] == row.outcome
+        drawn = [bar["width"], whisker["x1"], whisker["x2"]]
+        share = row.of_all
+        assert share.share is not None
+        expected = [whole * share.share, left + whole * share.low95, left + whole * share.high95]
+        assert [float(text or 0) for text in drawn] == pytest.approx(expected, abs=0.05)  # written to a tenth of a unit
+
+
 def test_bars_of_a_week_are_as_high_as_its_counts() -> None:
-    page = _Page(scorecard_html(made(*ten())))
+    page = _Page(week_chart(made(*ten()).weeks))
     bars = [(attrs["class"], float(attrs["height"] or 0)) for tag, attrs in page.tags if tag == "rect" and "x" in attrs]
     height = 220 - 10 - 34
     # To a tenth of a unit, as they are written.

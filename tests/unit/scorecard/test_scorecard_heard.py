@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scorecard_samples import ALL_HOUR, HOUR_NS, SECOND_NS, SINCE_NS, heard
 
@@ -57,6 +57,7 @@ def test_rows_of_two_runs_are_one_hour_and_the_period_cuts_it() -> None:
     assert cut.listening(SINCE_NS + MINUTE_NS) == {"a"}
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_runs_are_the_minutes_one_by_one(seed: int) -> None:
     rng = random.Random(seed)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -24,6 +24,7 @@ def test_wilson_has_the_printed_values(seen: tuple[int, int], ends: tuple[float,
     assert wilson_interval(*seen) == pytest.approx(ends, abs=6e-5)  # printed to four digits
 
 
+@settings(deadline=None)
 @given(of=st.integers(1, 400), data=st.data())
 def test_wilson_is_scipys_and_holds_the_share(of: int, data: st.DataObject) -> None:
     count = data.draw(st.integers(0, of))
@@ -38,6 +39,7 @@ def test_poisson_has_the_printed_values(count: int, ends: tuple[float, float]) -
     assert poisson_interval(count) == pytest.approx(ends, rel=1e-3)  # printed to three digits or more
 
 
+@settings(deadline=None)
 @given(count=st.integers(0, 2000))
 def test_poisson_ends_leave_a_fortieth_on_each_side(count: int) -> None:
     low, high = poisson_interval(count)
@@ -81,6 +83,7 @@ def test_percentiles_say_where_they_cannot_tell(
     assert (found.value_s, found.low95_s, found.high95_s) == expected
 
 
+@settings(deadline=None)
 @given(total=st.integers(1, 120), missing=st.integers(0, 40), percent=st.integers(1, 99))
 def test_ends_of_a_percentile_are_the_narrowest_that_each_leave_a_fortieth(
     total: int, missing: int, percent: int

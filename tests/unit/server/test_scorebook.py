@@ -193,6 +193,7 @@ def test_a_miss_and_its_audit_entry_are_kept_together(url: str) -> None:
     ("changes", "field"),
     [
         ({"said_by": " "}, "said_by: 1 characters"),
+        ({"reason": "a\x00"}, "reason: has a NUL"),
         ({"reason": "a" * 1001}, "reason: 1001 characters, expected 1 to 1000"),
         ({"person": "a" * 129}, "person: 129 characters, expected 1 to 128"),
         ({"x_m": float("nan")}, "place: x nan m"),
@@ -249,6 +250,20 @@ def test_the_command_counts_writes_and_prints(shotline: Callable[..., str], fold
     assert "12 incidents were told" in page
 
 
+def test_areas_and_two_persons_of_the_configuration_are_the_commands(
+    shotline: Callable[..., str], folder: Path
+) -> None:
+    areas = {"type": "Polygon", "coordinates": [ring(-100, 200)]}
+    document = {"type": "Feature", "properties": {"name": "centre"}, "geometry": areas}
+    (folder / "areas.geojson").write_text(json.dumps(document), encoding="utf-8")
+    config = (folder / "server.toml").read_text(encoding="utf-8")
+    more = '[scorecard]\nareas_file = "areas.geojson"\n[access]\nmode = "accounts"\n[review]\ntwo_persons = true\n'
+    (folder / "server.toml").write_text(more + config, encoding="utf-8")
+    card = msgspec.json.decode(shotline("--json"), type=Scorecard)
+    assert [item.area for item in card.areas] == ["centre", "(in none of these)", "(everywhere)"]
+    assert (card.settings.two_persons, card.outcomes.decided, card.outcomes.second_awaited) == (True, 0, 10)
+
+
 def ring(low_m: float, high_m: float) -> list[tuple[float, float]]:
     """A square in degrees, longitude first."""
     corners = [(low_m, low_m), (high_m, low_m), (high_m, high_m), (low_m, high_m), (low_m, low_m)]
@@ -263,9 +278,12 @@ def test_people_get_tables_and_a_word_on_small_numbers(shotline: Callable[..., s
     assert "1 incidents of replayed recordings are left out" in output
 
 
-def test_public_leaves_out_single_nodes(shotline: Callable[..., str]) -> None:
+def test_public_leaves_out_single_nodes_and_misses(shotline: Callable[..., str]) -> None:
     assert len(json.loads(shotline("--json"))["nodes"]) == 4
-    assert json.loads(shotline("--json", "--public"))["nodes"] == []
+    who = ("--said-by", "911 call", "--reason", "two shots heard", "--by", "bo")
+    shotline("miss", "add", "--time", "2026-03-05T12:00:00Z", "--x-m", "1", "--y-m", "2", *who)
+    public = json.loads(shotline("--json", "--public"))
+    assert (public["nodes"], public["misses"]["rows"], public["misses"]["missed"]) == ([], [], 1)
 
 
 def test_misses_by_command(shotline: Callable[..., str]) -> None:

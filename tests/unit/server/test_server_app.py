@@ -333,6 +333,44 @@ def test_the_page_and_the_api_are_served_on_a_free_port(tmp_path: Path, wall: Wa
             assert json.load(answer)["status"] == "ok"
 
 
+def test_the_scorecard_is_served_in_event_time_with_its_areas(tmp_path: Path) -> None:
+    wall = Wall()
+    wall.now_ns = EPOCH_NS + 7 * 365 * 86_400 * SECOND_NS
+    more = (
+        f'[scorecard]\nareas_file = "{tmp_path / "areas.geojson"}"\n'
+        '[clock]\nkind = "replay"\nevent_epoch_utc = "2018-12-19T00:49:26Z"\n'
+        'wall_epoch_utc = "2025-12-17T00:49:26Z"\nscene = "FP1"\n'
+    )
+    corners = [[-900, -900], [900, -900], [900, 900], [-900, 900], [-900, -900]]
+    area = {
+        "type": "Feature",
+        "properties": {"name": "range"},
+        "geometry": {"type": "Polygon", "coordinates": [corners]},
+    }
+    (tmp_path / "areas.geojson").write_text(json.dumps(area), encoding="utf-8")
+    settings = config(tmp_path, more)
+    http = settings.http.model_copy(update={"enabled": True})
+    with running(settings.model_copy(update={"http": http}), wall) as run:
+        run.send(shot())
+        run.pass_time(4.0)
+        assert run.app.http_url is not None
+        with urllib.request.urlopen(run.app.http_url + "scorecard", timeout=20) as answer:
+            card = json.load(answer)
+    assert (card["scene"], card["until_utc"][:10]) == ("FP1", "2018-12-19")
+    assert (card["areas"][0]["area"], card["areas"][0]["incidents"]) == ("range", 1)
+    assert card["settings"]["min_nodes"] == settings.fusion.min_nodes
+
+
+def test_a_file_of_areas_that_is_none_ends_the_start_cleanly(tmp_path: Path, wall: Wall) -> None:
+    settings = config(tmp_path, '[scorecard]\nareas_file = "areas.geojson"\n')
+    http = settings.http.model_copy(update={"enabled": True})
+    with (
+        pytest.raises(InputError, match=r"areas.geojson: cannot read the file: No such file"),
+        running(settings.model_copy(update={"http": http}), wall),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(("test_alerts", "mode"), [(False, "live"), (True, "demo")])
 def test_an_exercise_is_not_shown_as_live(tmp_path: Path, wall: Wall, test_alerts: bool, mode: str) -> None:
     settings = config(tmp_path)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import alert_samples
 import httpx
 from fastapi import FastAPI
 
-from fusion_server.api import Gate, LiveFeed, Mode, create_app
+from fusion_server.api import Gate, LiveFeed, Mode, ScorecardRules, create_app
 from fusion_server.health import NodeReport
 from fusion_server.history import History
 from fusion_server.metrics import MetricsSnapshot
 from fusion_server.review import ReviewRules
+from fusion_server.scorecard import Area, CoverageRules, ScorecardSettings
 from shotline.geodesy import LocalFrame
 from shotline.health import CheckStatus
 
-__all__ = ["NOW_NS", "ask", "sample_app"]
+__all__ = ["NOW_NS", "SCORECARD", "ask", "sample_app"]
 
+SCORECARD = ScorecardSettings(coverage=CoverageRules(min_nodes=4, hearing_range_m=1000.0))
 NOW_NS = alert_samples.EPOCH_NS + 3_600_000_000_000
 
 
@@ -36,6 +38,7 @@ def sample_app(
     review: ReviewRules | None = None,
     metrics: Callable[[], MetricsSnapshot] | None = None,
     now_ns: Callable[[], int] = lambda: NOW_NS,
+    areas: Sequence[Area] = (),
 ) -> FastAPI:
     """Return the app over a history and the nine roofs."""
     return create_app(
@@ -48,6 +51,7 @@ def sample_app(
         mode=mode,
         heartbeat_s=heartbeat_s,
         now_ns=now_ns,
+        scorecard=ScorecardRules(settings=SCORECARD, areas=areas),
         gate=gate,
         review=review,
         metrics=metrics,

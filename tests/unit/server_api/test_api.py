@@ -322,15 +322,15 @@ def test_openapi_describes_every_answer_and_its_examples_are_true(app: FastAPI) 
         "/events", "/review/queue", "/review/reasons", "/incidents/{incident_id}/acknowledge",
         "/incidents/{incident_id}/decisions", "/access", "/access/login", "/access/logout", "/audit", "/conformance",
         "/collections", "/collections/incidents", "/collections/incidents/items",
-        "/collections/incidents/items/{incident_id}",
+        "/collections/incidents/items/{incident_id}", "/scorecard", "/scorecard.csv", "/scorecard.html",
+        "/scorecard/misses",
     }  # fmt: skip
     schemas = description["components"]["schemas"]
     for reference in _references(description):
         assert reference.removeprefix("#/components/schemas/") in schemas, reference
     for operations in description["paths"].values():
-        assert len(operations) == 1
-        for method, operation in operations.items():
-            assert method in ("get", "post")
+        assert set(operations) <= {"get", "post"}
+        for operation in operations.values():
             assert "422" not in operation["responses"]
     content = description["paths"]["/incidents"]["get"]["responses"]["200"]["content"]
     example = content["application/json"]["example"]
@@ -378,5 +378,5 @@ def test_no_path_breaks_it(app: FastAPI, parts: list[str]) -> None:
 
 def test_public_names() -> None:
     assert fusion_server.api.__all__ == [
-        "AccessRules", "FeedFullError", "Gate", "LiveFeed", "Mode", "announce_reminder", "create_app",
+        "AccessRules", "FeedFullError", "Gate", "LiveFeed", "Mode", "ScorecardRules", "announce_reminder", "create_app",
     ]  # fmt: skip
