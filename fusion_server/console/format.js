@@ -65,3 +65,13 @@ export function roles(incident) {
   }
   return found;
 }
+
+// A span to count down or up: 0:07, 2:14, 1:02:03, then days.
+export function span(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const two = (number) => String(number).padStart(2, "0");
+  if (whole >= 86400) return `${Math.floor(whole / 86400)} d`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes}:${two(whole % 60)}`;
+  return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(whole % 60)}`;
+}

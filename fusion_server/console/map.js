@@ -99,6 +99,14 @@ export class ShotMap {
     this.draw();
   }
 
+  // What is seen, in metres; null before anything is.
+  bounds() {
+    if (!this.view) return null;
+    const { x_m, y_m, px_per_m } = this.view;
+    const [half_x_m, half_y_m] = [this.size.width / 2 / px_per_m, this.size.height / 2 / px_per_m];
+    return { west_m: x_m - half_x_m, east_m: x_m + half_x_m, south_m: y_m - half_y_m, north_m: y_m + half_y_m };
+  }
+
   wheel(event) {
     event.preventDefault();
     const box = this.root.getBoundingClientRect();

@@ -24,6 +24,7 @@ _FLAGS = (
     "--remote-debugging-pipe"
 )
 _WAIT_S = 20.0
+_NAVIGATED = ("navigated or closed", "context was destroyed", "Cannot find context", "Promise was collected")
 
 
 def chromium_binary() -> str | None:
@@ -32,6 +33,29 @@ def chromium_binary() -> str | None:
         if path := shutil.which(name):
             return path
     return None
+
+
+_CONTRAST = r"""(() => {
+  const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const light = (colour) => {
+    paint.clearRect(0, 0, 1, 1); paint.fillStyle = colour; paint.fillRect(0, 0, 1, 1);
+    const parts = [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3).map((v) => v / 255);
+    const [r, g, b] = parts.map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (e) => { for (; e; e = e.parentElement) {
+    const c = getComputedStyle(e).backgroundColor; if (!/^rgba.* 0\)$/.test(c)) return c; } return "white"; };
+  const says = (e) => e.tagName !== "OPTION" && [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+  const seen = [...document.querySelectorAll(PLACES)].filter((e) => says(e) && e.checkVisibility());
+  return seen.map((e) => {
+    const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
+    return [(a + 0.05) / (b + 0.05), `${e.tagName} ${e.className} ${e.textContent}`];
+  }).sort(([a], [b]) => a - b)[0];
+})()"""
+
+
+class _NavigatedError(AssertionError):
+    """The page that was asked has gone: another is on its way."""
 
 
 class Browser:
@@ -92,7 +116,8 @@ class Browser:
             answer = self._message()
             if answer.get("id") == self._next_id:
                 if "error" in answer:
-                    raise AssertionError(f"{method}: {answer['error']}")
+                    gone = any(words in answer["error"]["message"] for words in _NAVIGATED)
+                    raise (_NavigatedError if gone else AssertionError)(f"{method}: {answer['error']}")
                 result: dict[str, Any] = answer["result"]
                 return result
             self._note(answer)
@@ -114,16 +139,24 @@ class Browser:
         """Return the value of an expression as soon as it is true; asked again at each frame that the page draws."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
-            value = self.evaluate(f"new Promise((done) => requestAnimationFrame(() => done({expression})))")
+            try:
+                value = self.evaluate(f"new Promise((done) => requestAnimationFrame(() => done({expression})))")
+            except _NavigatedError:
+                continue
             if value:
                 return value
         raise AssertionError(f"not within {within_s} s: {expression}; the page says: {self.problems}")
 
-    def press(self, key: str) -> None:
-        """Press and release a key."""
+    def press(self, key: str, *, held: bool = False) -> None:
+        """Press and release a key; or what a key that is held down does once more, and release it."""
         text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, **text)
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, autoRepeat=held, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key)
+
+    def least_contrast(self, places: str) -> tuple[float, str]:
+        """Return the least contrast of text against its ground by WCAG 2.1, of what a selector finds, and where."""
+        contrast, where = self.evaluate(_CONTRAST.replace("PLACES", json.dumps(places)))
+        return contrast, where
 
     def screenshot(self, path: Path) -> None:
         """Save what is seen as PNG."""
