@@ -23,6 +23,7 @@ import msgspec
 
 from fusion_server.accessconfig import AccessMode
 from fusion_server.admission import RateLimit
+from fusion_server.basemap import Basemap
 from fusion_server.casebook import Casebook
 from fusion_server.clips import ClipCollector
 from fusion_server.config import ServerConfig
@@ -497,6 +498,7 @@ class ServerApp:
         if self._config.server.test_alerts:
             mode = Mode.DEMO
         self._live = LiveFeed()
+        basemap = self._config.console.basemap
         app = create_app(
             history=self._history,
             registry=self._registry,
@@ -514,6 +516,8 @@ class ServerApp:
             scorecard=ScorecardRules(
                 settings=self._config.to_scorecard(), areas=self._config.to_areas(), event_ns=self._clock.event_ns
             ),
+            association=self._config.to_fusion().associate,
+            basemap=None if basemap is None else Basemap.read(Path(basemap)),
         )
         self._http = HttpServer(app, self._config.http.host, self._config.http.port)
 

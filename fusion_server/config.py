@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuditSection",
     "ClipsSection",
+    "ConsoleSection",
     "ConsoleSinkSection",
     "CotSinkSection",
     "FolderSinkSection",
@@ -160,6 +161,17 @@ class HttpSection(ConfigModel):
     )
     port: int = Field(
         default=8080, title="port", description="TCP port to listen on; 0 is any free port", ge=0, le=65_535
+    )
+
+
+class ConsoleSection(ConfigModel):
+    """What the live page shows besides what the server knows."""
+
+    basemap: str | None = Field(
+        default=None,
+        title="basemap",
+        description="streets under the map: a `.geojson` file in degrees, or one `.pmtiles` archive; absent = none",
+        min_length=1,
     )
 
 
@@ -615,6 +627,7 @@ class ServerConfig(ConfigModel):
 
     server: ServerSection = Field(default_factory=ServerSection, title="server", description="the server itself")
     http: HttpSection = Field(default_factory=HttpSection, title="http", description="API and page")
+    console: ConsoleSection = Field(default_factory=ConsoleSection, title="console", description="the live page")
     identity: IdentitySection = Field(
         default_factory=IdentitySection, title="identity", description="who speaks in alerts"
     )
@@ -795,6 +808,9 @@ def _cross_problems(config: ServerConfig, path: Path) -> list[Problem]:
             problem(
                 "nodes", index, "lat_deg", f"node '{node.id}' is in degrees but there is no [frame]; add the origin"
             )
+    if config.console.basemap is not None and config.frame is None:
+        words = "streets are in degrees but there is no [frame]; add the origin, or remove the basemap"
+        problems.append(Problem(words, str(path), "console.basemap", line_of(text, "console.basemap")))
     names = [sink.name for sink in config.sinks]
     for index, name in enumerate(names):
         if name in names[:index]:
@@ -837,6 +853,7 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
     allow_list = None if server.allow_list is None else resolve(server.allow_list)
     key_file = None if config.audit.key_file is None else resolve(config.audit.key_file)
     areas_file = None if config.scorecard.areas_file is None else resolve(config.scorecard.areas_file)
+    basemap = None if config.console.basemap is None else resolve(config.console.basemap)
     sinks = tuple(
         sink.model_copy(
             update={
@@ -855,6 +872,7 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
             else config.oidc.model_copy(update={"jwks_file": resolve(config.oidc.jwks_file)}),
             "audit": config.audit.model_copy(update={"key_file": key_file}),
             "scorecard": config.scorecard.model_copy(update={"areas_file": areas_file}),
+            "console": config.console.model_copy(update={"basemap": basemap}),
             "sinks": sinks,
         }
     )

@@ -16,6 +16,7 @@ from fusion_server.accessconfig import AccessSection, OidcRoleSection, OidcSecti
 from fusion_server.config import (
     AuditSection,
     ClipsSection,
+    ConsoleSection,
     ConsoleSinkSection,
     CotSinkSection,
     FolderSinkSection,
@@ -46,6 +47,7 @@ _END = "<!-- reference: end -->"
 _TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[server]", ServerSection),
     ("[http]", HttpSection),
+    ("[console]", ConsoleSection),
     ("[identity]", IdentitySection),
     ("[access]", AccessSection),
     ("[oidc]", OidcSection),

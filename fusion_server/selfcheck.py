@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fusion_server.app import load_keys
+from fusion_server.basemap import Basemap
 from fusion_server.config import FolderSinkSection, JsonlSinkSection, ServerConfig
 from fusion_server.health import check_disk, check_store
 from fusion_server.history import History
@@ -37,6 +38,8 @@ def check_configuration(config: ServerConfig, *, now_ns: int) -> HealthReport:
         checks.append(
             _try("http", f"can listen on {where}", lambda: listening_socket(config.http.host, config.http.port).close())
         )
+        if (streets := config.console.basemap) is not None:
+            checks.append(_try("basemap", f"streets can be shown from {streets}", lambda: Basemap.read(Path(streets))))
     checks.append(_try("sinks", f"{len(config.sinks)} sinks can be made", lambda: _make_sinks(config)))
     folder = Path(config.server.database).parent
     if "://" not in config.server.database and folder.is_dir():

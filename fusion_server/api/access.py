@@ -50,6 +50,7 @@ ROUTE_RIGHTS: Mapping[str, Right | None] = {
     "GET /incidents": Right.INCIDENTS,
     "GET /incidents/{incident_id}": Right.INCIDENTS,
     "GET /incidents/{incident_id}.geojson": Right.INCIDENTS,
+    "GET /incidents/{incident_id}/hearing": Right.INCIDENTS,
     "GET /incidents/{incident_id}/clips": Right.CLIPS,
     "GET /incidents/{incident_id}/clips/{node}/{boot}/{sequence}": Right.CLIPS,
     "POST /incidents/{incident_id}/acknowledge": Right.ACKNOWLEDGE,
@@ -63,6 +64,7 @@ ROUTE_RIGHTS: Mapping[str, Right | None] = {
     "POST /scorecard/misses": Right.REPORT_MISS,
     "GET /events": Right.INCIDENTS,
     "GET /nodes": Right.NODES,
+    "GET /coverage": Right.NODES,
     "GET /metrics": Right.HEALTH,
     "GET /audit": Right.AUDIT,
 }

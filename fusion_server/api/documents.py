@@ -20,6 +20,7 @@ from shotline.units import seconds_from_ns
 
 __all__ = [
     "EXAMPLE_INCIDENT",
+    "BasemapRecord",
     "CheckRecord",
     "ClipPage",
     "ClipRecord",
@@ -158,6 +159,16 @@ class HealthDocument(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
 
 
+class BasemapRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Streets under the map. ``kind`` is geojson, raster or vector; the levels are those of the tiles."""
+
+    kind: str
+    href: str
+    attribution: str
+    min_zoom: int
+    max_zoom: int
+
+
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """What this server is. ``frame`` is geodetic (degrees are given too) or cartesian (metres only)."""
 
@@ -168,6 +179,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     notice: str
     origin_lat_deg: float | None = None
     origin_lon_deg: float | None = None
+    origin_height_m: float | None = None
+    basemap: BasemapRecord | None = None
 
 
 class ProblemRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,9 +14,18 @@ from fusion_server.api.documents import ClipPage, NodeRecord
 from fusion_server.incidentindex import IndexedIncident
 from shotline.records import ArrivalRecord, IncidentRecord, ShotRecord
 
-__all__ = ["coarse_clips", "coarse_incident", "coarse_node", "public_feature", "public_place"]
+__all__ = [
+    "GRID_M",
+    "coarse_clips",
+    "coarse_incident",
+    "coarse_node",
+    "coarse_probability",
+    "public_feature",
+    "public_place",
+]
 
-_GRID_M = 100.0
+GRID_M = 100.0
+"""Places of nodes are told to this."""
 _DEGREE_DIGITS = 3
 _TO_THE_MINUTE = len("YYYY-MM-DDThh:mm")
 
@@ -45,6 +54,11 @@ def coarse_clips(page: ClipPage) -> ClipPage:
     return msgspec.structs.replace(page, clips=clips)
 
 
+def coarse_probability(probability: float) -> float:
+    """Return the chance that a node hears, in tenths: to three digits it is a distance."""
+    return round(probability, 1)
+
+
 def public_feature(record: IncidentRecord) -> IncidentRecord:
     """Return an incident for everybody: its place to 100 m and 0.001 degrees, without its rounds one by one."""
     return msgspec.structs.replace(
@@ -69,7 +83,12 @@ def _coarse_shot(shot: ShotRecord) -> ShotRecord:
         shot,
         arrivals=_coarse_arrivals(shot.arrivals),
         passed_over=_coarse_arrivals(shot.passed_over),
-        silent=tuple(msgspec.structs.replace(item, distance_m=_grid(item.distance_m)) for item in shot.silent),
+        silent=tuple(
+            msgspec.structs.replace(
+                item, distance_m=_grid(item.distance_m), probability=coarse_probability(item.probability)
+            )
+            for item in shot.silent
+        ),
     )
 
 
@@ -83,4 +102,4 @@ def _minute(time_utc: str) -> str:
 
 
 def _grid(length_m: float) -> float:
-    return round(length_m / _GRID_M) * _GRID_M
+    return round(length_m / GRID_M) * GRID_M

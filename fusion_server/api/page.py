@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -28,12 +29,20 @@ def page_router(landing: Callable[[], Response]) -> APIRouter:
         What ``/`` answers to a machine: to whoever accepts JSON and no HTML.
     """
     router = APIRouter(include_in_schema=False)
-    for file in files("fusion_server").joinpath("console").iterdir():
-        suffix = "." + file.name.rpartition(".")[2]
-        if file.is_file() and suffix in _TYPES:
-            path = "/" if file.name == "index.html" else f"/console/{file.name}"
-            _serve(router, path, file.read_bytes(), _TYPES[suffix], landing if path == "/" else None)
+    for name, file in _files(files("fusion_server").joinpath("console"), ""):
+        path = "/" if name == "index.html" else f"/console/{name}"
+        media_type = _TYPES["." + file.name.rpartition(".")[2]]
+        _serve(router, path, file.read_bytes(), media_type, landing if path == "/" else None)
     return router
+
+
+def _files(folder: Traversable, above: str) -> Iterator[tuple[str, Traversable]]:
+    """Return the files of a folder and the folders in it that the page can load, by their path from it."""
+    for item in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if item.is_dir():
+            yield from _files(item, f"{above}{item.name}/")
+        elif "." + item.name.rpartition(".")[2] in _TYPES:
+            yield f"{above}{item.name}", item
 
 
 def _serve(

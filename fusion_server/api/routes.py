@@ -23,6 +23,7 @@ from fusion_server.api.answers import json_answer as _json
 from fusion_server.api.answers import next_page as _next_page
 from fusion_server.api.answers import only as _only
 from fusion_server.api.answers import problem_answer
+from fusion_server.api.basemap_routes import basemap_record, basemap_router
 from fusion_server.api.documents import (
     EXAMPLE_INCIDENT,
     IncidentPage,
@@ -40,6 +41,8 @@ from fusion_server.api.features import features_router, landing_document
 from fusion_server.api.feed import RELOAD_EVENT, LiveFeed, Subscription, incident_event
 from fusion_server.api.gating import coarse_clips, coarse_incident, coarse_node
 from fusion_server.api.geojson import incident_features, incidents_collection, nodes_collection
+from fusion_server.api.map_documents import map_schema_components
+from fusion_server.api.map_routes import map_router
 from fusion_server.api.metrics import metrics_router
 from fusion_server.api.page import page_router
 from fusion_server.api.problems import ApiProblemError, add_problem_handlers
@@ -49,6 +52,8 @@ from fusion_server.api.scorecard_documents import scorecard_schema_components
 from fusion_server.api.scorecard_routes import scorecard_router
 from fusion_server.api.scorecards import ScorecardRules, Scorecards
 from fusion_server.api.security import SecurityHeaders
+from fusion_server.associate import AssociateSettings
+from fusion_server.basemap import Basemap
 from fusion_server.casebook import Casebook
 from fusion_server.health import NodeReport
 from fusion_server.history import History
@@ -101,6 +106,8 @@ def create_app(
     gate: Gate | None = None,
     review: ReviewRules | None = None,
     scorecard: ScorecardRules | None = None,
+    association: AssociateSettings | None = None,
+    basemap: Basemap | None = None,
 ) -> FastAPI:
     """Return the ASGI app: API, event stream and live page.
 
@@ -138,6 +145,10 @@ def create_app(
         None: the defaults.
     scorecard : ScorecardRules | None
         How the scorecard is counted; None serves none.
+    association : AssociateSettings | None
+        What fusion takes for audible; None: the defaults.
+    basemap : Basemap | None
+        Streets under the map; None: none.
     """
     casebook = Casebook(history.database)
     gate = gate or Gate(AccessRules(), casebook, now_ns=now_ns)
@@ -335,6 +346,8 @@ def create_app(
                 frame="cartesian" if frame is None else "geodetic",
                 origin_lat_deg=None if frame is None else frame.lat_deg,
                 origin_lon_deg=None if frame is None else frame.lon_deg,
+                origin_height_m=None if frame is None else frame.height_m,
+                basemap=None if basemap is None else basemap_record(basemap),
                 notice=ALERT_NOTICE,
             )
         )
@@ -364,12 +377,24 @@ def create_app(
     if metrics is not None:
         app.include_router(metrics_router(metrics))
     app.include_router(review_router(parts))
+    app.include_router(
+        map_router(
+            registry,
+            association or AssociateSettings(),
+            revisions_of=revisions_of,
+            nodes_now=nodes_now,
+            viewed=viewed,
+            geodetic=geodetic,
+        )
+    )
     app.include_router(access_router(gate, casebook, now_ns=now_ns))
     app.include_router(features_router(index, desk, geodetic=geodetic, now_ns=now_ns))
     if scorecard is not None:
         book = Scorebook(history.database)
         cards = Scorecards(book, sites=list(registry), rules=scorecard, now_ns=now_ns)
         app.include_router(scorecard_router(cards, book, frame=frame, test=mode is Mode.DEMO, now_ns=now_ns))
+    if basemap is not None:
+        app.include_router(basemap_router(basemap))
     app.include_router(page_router(lambda: _json(landing_document())))
     _complete_openapi(app)
     return app
@@ -442,7 +467,9 @@ def _complete_openapi(app: FastAPI) -> None:
     schemas = description.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas.update(schema_components() | review_schema_components() | scorecard_schema_components())
+    schemas.update(
+        schema_components() | review_schema_components() | scorecard_schema_components() | map_schema_components()
+    )
     description["components"]["securitySchemes"] = {
         "bearer": {
             "type": "http",

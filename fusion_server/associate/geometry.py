@@ -12,7 +12,7 @@ from fusion_server.associate.cells import LOUDNESS_RANGES_M, Ground, nearest_sit
 from fusion_server.associate.settings import AssociateSettings
 from shotline.domain import Site
 
-__all__ = ["STEP_M", "audibility", "lay_out"]
+__all__ = ["STEP_M", "audibility", "distance_rows", "lay_out", "probability_to_hear"]
 
 STEP_M = 5.0
 """Steps of the audibility tables."""
@@ -36,6 +36,36 @@ def audibility(settings: AssociateSettings) -> tuple[NDArray[np.float32], NDArra
     heard[:, : audible.shape[1]] = np.log(audible)
     silent[:, : audible.shape[1]] = np.log1p(-audible)
     return heard, silent
+
+
+def distance_rows(distance_m: NDArray[np.float64], *, step_m: float, rows: int) -> NDArray[np.int64]:
+    """Return the rows of the audibility tables for distances; the last row for what is beyond them."""
+    row: NDArray[np.int64] = np.minimum(np.rint(distance_m / step_m).astype(np.int64), rows - 1)
+    return row
+
+
+def probability_to_hear(
+    log_heard: NDArray[np.float32],
+    log_silent: NDArray[np.float32],
+    *,
+    heard: NDArray[np.bool_],
+    silent: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Return the probability that each node reports a shot, given who did and who listened and did not.
+
+    They say how loud it was. Each node's own word is among them: of a silent one this is the chance, before it is
+    counted out, that a shot as loud as that is heard where it stands.
+
+    Parameters
+    ----------
+    log_heard, log_silent : ndarray, shape (n_nodes, n_loudness)
+        Rows of the tables of `audibility`, without the column to spare.
+    heard, silent : ndarray, shape (n_nodes,), bool
+    """
+    said = log_heard[heard].sum(axis=0) + log_silent[silent].sum(axis=0)
+    weight = np.exp(said - said.max())
+    probability: NDArray[np.float64] = np.exp(log_heard) @ (weight / weight.sum())
+    return probability
 
 
 def lay_out(sites: Sequence[Site], settings: AssociateSettings) -> Ground:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion_server.associate.cells import N_RANGES
+from fusion_server.associate.geometry import distance_rows, probability_to_hear
 from fusion_server.associate.judge import shared_arrivals
 from fusion_server.associate.rows import ABSENT
 from fusion_server.associate.search import Explained, Search
@@ -16,15 +17,17 @@ from shotline.domain import ArrivalVerdict, LostHypothesis, Silence
 from shotline.propagation import travel_time_s
 from shotline.units import ns_from_seconds
 
-__all__ = ["Reasons", "reasons"]
+__all__ = ["MOST_SILENT", "SURE_SILENCE", "Reasons", "reasons"]
 
+MOST_SILENT = 20
+"""So many silent nodes are named, the likeliest to have heard first."""
+SURE_SILENCE = 0.5
+"""A node should have heard a shot that it would have heard with at least this probability."""
 _BEFORE_S = 0.05
 _AFTER_S = 0.5
 _MOST_PASSED_OVER = 40
-_MOST_SILENT = 20
 _MOST_LOST = 5
 _LEAST_SILENCE = 0.05
-_SURE_SILENCE = 0.5
 _WEAKER_DB = 3.0
 _SAME_M = 30.0
 _SAME_S = 0.04
@@ -52,7 +55,7 @@ def reasons(search: Search, shot: Explained, names: tuple[str, ...]) -> Reasons:
     """
     passed_over = _passed_over(search, shot)
     silent = _silent(search, shot.x_m, shot.y_m, shot.origin_s, set(shot.nodes.tolist()), names)
-    return Reasons(passed_over, tuple(silent[:_MOST_SILENT]), _lost(search, shot, names))
+    return Reasons(passed_over, tuple(silent[:MOST_SILENT]), _lost(search, shot, names))
 
 
 def _predicted_s(search: Search, x_m: float, y_m: float, origin_s: float) -> NDArray[np.float64]:
@@ -135,11 +138,9 @@ def _silent(
     due = predicted_s + model.latency_s < sky.now_s
     is_heard = np.isin(np.arange(len(distance_m)), list(heard))
     silent = near & listened & due & ~is_heard
-    row = np.minimum(np.rint(distance_m / model.step_m).astype(int), len(model.log_heard) - 1)
+    row = distance_rows(distance_m, step_m=model.step_m, rows=len(model.log_heard))
     log_heard, log_silent = model.log_heard[row, :N_RANGES], model.log_silent[row, :N_RANGES]
-    said = log_heard[is_heard & near].sum(axis=0) + log_silent[silent].sum(axis=0)
-    weight = np.exp(said - said.max())
-    probability = np.exp(log_heard) @ (weight / weight.sum())
+    probability = probability_to_hear(log_heard, log_silent, heard=is_heard & near, silent=silent)
     return [
         Silence(names[node], float(distance_m[node]), float(probability[node]))
         for node in np.flatnonzero(silent)[np.argsort(-probability[silent], kind="stable")].tolist()
@@ -193,7 +194,7 @@ def _why_lost(
     if evidence >= asked:
         return f"its arrivals belong to a stronger shot: evidence {evidence:.1f} against {shot.log_evidence:.1f}"
     silent = _silent(search, x_m, y_m, origin_s, {node for node, _ in its}, names)
-    missing = [item.node for item in silent if item.probability >= _SURE_SILENCE]
+    missing = [item.node for item in silent if item.probability >= SURE_SILENCE]
     if missing:
         listed = ", ".join(missing[:4]) + (" and more" if len(missing) > 4 else "")
         return f"node{'s' if len(missing) > 1 else ''} {listed} should have heard"

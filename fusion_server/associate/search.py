@@ -26,7 +26,7 @@ from fusion_server.associate.settings import AssociateSettings
 from fusion_server.associate.store import ECHO_WITHIN_S, Store
 from shotline.domain import Arrival
 
-__all__ = ["Considered", "Explained", "Search", "arrivals_of", "template"]
+__all__ = ["Considered", "Explained", "Search", "arrivals_of", "distinct_places", "template"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -324,7 +324,7 @@ class Search:
         around = self.ground.around[self.ground.around_first[home] : self.ground.around_first[home + 1]]
         there = np.flatnonzero(chosen[: len(around)] != ABSENT)
         nodes = around[there]
-        if _distinct_places(self.ground.sites_m[nodes]) < self.settings.min_nodes:
+        if len(distinct_places(self.ground.sites_m[nodes])) < self.settings.min_nodes:
             return None
         return Explained(
             float(result[0]),
@@ -550,13 +550,13 @@ def _distinct(seeds: FloatArray) -> tuple[IntArray, IntArray]:
     return order, stands_for
 
 
-def _distinct_places(sites_m: FloatArray) -> int:
-    """Return how many places nodes stand at: nodes within a few metres count once as geometry."""
-    places: list[tuple[float, float]] = []
-    for x_m, y_m in sites_m.tolist():
-        if all(math.hypot(x_m - px, y_m - py) > _SAME_PLACE_M for px, py in places):
-            places.append((x_m, y_m))
-    return len(places)
+def distinct_places(sites_m: FloatArray) -> list[int]:
+    """Return the first node at each place, by position in the array: nodes within a few metres are one place."""
+    places: dict[int, tuple[float, float]] = {}
+    for index, (x_m, y_m) in enumerate(sites_m.tolist()):
+        if all(math.hypot(x_m - px, y_m - py) > _SAME_PLACE_M for px, py in places.values()):
+            places[index] = (x_m, y_m)
+    return list(places)
 
 
 def _is_split(one: Explained, other: Explained) -> bool:

@@ -190,12 +190,13 @@ async function refreshStory() {
   const id = state.selected;
   if (!id) return;
   history.replaceState(null, "", `#incident=${encodeURIComponent(id)}`);
-  const story = await read(`/incidents/${encodeURIComponent(id)}`);
+  const path = `/incidents/${encodeURIComponent(id)}`;
+  const [story, hearing] = await Promise.all([read(path), read(`${path}/hearing`).catch(() => null)]);
   take(story.incident, story.review);
   draw(drawList, drawDesk);
   const outdated = state.selected !== id || story.revisions.length < (state.story?.revisions.length ?? 0);
   if (outdated || JSON.stringify(story, unaged) === JSON.stringify(state.story, unaged)) return;
-  state.story = story;
+  Object.assign(state, { story, hearing });
   drawAll();
 }
 

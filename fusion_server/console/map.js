@@ -1,319 +1,438 @@
-// The map: nodes where they were surveyed, incidents where they were heard. Metres, north up.
+// The map: nodes where they were surveyed, incidents where they were heard, north up. In degrees where the network has
+// an origin, else in plain metres. Everything is placed by metres in the local frame, as the server tells them.
 
-import { clock, metres, roles, rounds, svg } from "./format.js";
+import "./vendor/leaflet/leaflet.js";
 
-const STEPS_PER_DECADE = [1, 2, 5];
+import { clock, metres, percent, rounds, svg } from "./format.js";
+import { LocalFrame } from "./frame.js";
+import { Layers } from "./layers.js";
+import {
+  RANK, WORDS, ellipseTitle, healthShape, healthWords, lengthWords, nodeHealth, nodeRoles, nodeShape, placeNames, roleWords, roundLength, roundTitle,
+} from "./marks.js";
+
+export { WORDS, nodeShape };
+
+const { L } = window;
 const BAR_PX = 120;
 const GRID_PX = 90;
 const MARGIN_PX = 60;
+const PAN_PX = 60;
 const NEAREST_M = 40;
+const CLOSEST_PX_PER_M = 60;
+const FARTHEST_PX_PER_M = 0.002;
+const MOST_MARKS = 120;
+const NEAR_PX = 12;
+const RING_PX = 12;
+const PAD = 0.25;
 
-export const WORDS = {
-  used: "heard, used in the fix",
-  rejected: "heard, left out",
-  unheard: "did not hear it",
-  silent: "silent: no word from the node",
-};
+const PLAIN = L.extend({}, L.CRS.Simple, { infinite: true });
 
 export class ShotMap {
   constructor(root, { onSelect }) {
-    this.root = root;
-    this.onSelect = onSelect;
-    this.nodes = [];
-    this.incidents = [];
-    this.selected = null;
-    this.view = null;
-    this.size = { width: 600, height: 400 };
-    new ResizeObserver(() => this.resize()).observe(root);
-    root.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    root.addEventListener("pointerdown", (event) => this.grab(event));
+    Object.assign(this, { root, onSelect, nodes: [], incidents: [], selected: null, hearing: null, frame: null, moved: false, framed: false, spots: [] });
+    this.map = L.map(root, {
+      crs: PLAIN, center: [0, 0], zoom: 0, zoomSnap: 0, wheelPxPerZoomLevel: 90, keyboard: false, boxZoom: false, trackResize: false,
+      zoomControl: false, attributionControl: false, zoomAnimation: false, fadeAnimation: false, markerZoomAnimation: false, inertia: false,
+    });
+    this.limitZoom();
+    this.map.createPane("coverage").style.zIndex = 350;
+    this.canvas = this.map.createPane("many").appendChild(document.createElement("canvas"));
+    this.marks = this.map.getPane("overlayPane").appendChild(svg("svg", { class: "marks", width: 1, height: 1 }));
+    this.furniture = root.appendChild(svg("svg", { class: "furniture" }));
+    this.layers = new Layers(this);
+    this.map.on("dragstart zoomstart", () => { this.moved ||= !this.framing; });
+    this.map.on("moveend viewreset", () => this.draw());
+    this.map.on("click", ({ layerPoint }) => this.pick(layerPoint));
+    this.map.on("mousemove", ({ layerPoint }) => root.classList.toggle("near", this.spots.length > 0 && this.nearest(layerPoint) !== null));
     root.addEventListener("keydown", (event) => this.key(event));
-    this.resize();
+    document.addEventListener("themechange", () => this.repaint());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.repaint());
+    new ResizeObserver(() => this.resize()).observe(root);
   }
 
-  show({ nodes = this.nodes, incidents = this.incidents, selected = this.selected }) {
-    const first = this.nodes.length === 0 && nodes.length > 0;
-    Object.assign(this, { nodes, incidents, selected });
-    if (first || this.view === null) this.zoomAll();
+  show({ nodes = this.nodes, incidents = this.incidents, selected = this.selected, hearing = this.hearing }) {
+    const another = selected !== null && selected.id !== this.selected?.id;
+    Object.assign(this, { nodes, incidents, selected, hearing });
+    const first = !this.framed && this.placed().length > 0;
+    if (first) this.zoomAll();
+    else if (another && !this.isSeen(selected)) this.moveTo(selected);
     else this.draw();
+    this.layers.follow();
   }
 
-  resize() {
-    const box = this.root.getBoundingClientRect();
-    if (!box.width || !box.height) return;
-    this.size = { width: box.width, height: box.height };
-    this.root.setAttribute("viewBox", `0 0 ${box.width} ${box.height}`);
-    if (this.moved || this.view === null) this.draw();
-    else this.zoomAll();
+  // What the server is: its origin gives degrees, its basemap streets.
+  setMeta(meta) {
+    const wanted = meta.origin_lat_deg == null ? null : new LocalFrame(meta.origin_lat_deg, meta.origin_lon_deg, meta.origin_height_m ?? 0);
+    if (wanted !== null || this.frame !== null) {
+      this.frame = wanted;
+      this.map.options.crs = wanted ? L.CRS.EPSG3857 : PLAIN;
+      this.limitZoom();
+      this.zoomAll();
+    }
+    this.layers.setMeta(meta);
   }
+
+  // --- the view ---------------------------------------------------------------------------------------------------
 
   zoomAll() {
-    const points = this.nodes.filter((node) => node.x_m !== undefined && node.x_m !== null);
     this.moved = false;
-    this.frame([...points, ...(this.selected ? [this.selected] : [])]);
+    this.framed = this.placed().length > 0;
+    this.fit([...this.placed(), ...(this.selected ? [this.selected] : [])], { closest_px_per_m: 4 });
   }
 
   zoomIncident() {
     if (!this.selected) return;
-    this.moved = true;
     const reach_m = Math.max(NEAREST_M, 3 * this.selected.ellipse95.semi_major_m);
     const { x_m, y_m } = this.selected;
-    this.frame([
-      { x_m: x_m - reach_m, y_m: y_m - reach_m },
-      { x_m: x_m + reach_m, y_m: y_m + reach_m },
-    ]);
-  }
-
-  frame(points) {
-    const xs = points.length ? points.map((point) => point.x_m) : [-100, 100];
-    const ys = points.length ? points.map((point) => point.y_m) : [-100, 100];
-    const [west, east, south, north] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-    const { width, height } = this.size;
-    const scale = Math.min(
-      Math.max(50, width - 2 * MARGIN_PX) / Math.max(east - west, 1),
-      Math.max(50, height - 2 * MARGIN_PX) / Math.max(north - south, 1),
-    );
-    this.view = { x_m: (west + east) / 2, y_m: (south + north) / 2, px_per_m: scale };
-    this.draw();
-  }
-
-  x(x_m) { return this.size.width / 2 + (x_m - this.view.x_m) * this.view.px_per_m; }
-
-  y(y_m) { return this.size.height / 2 - (y_m - this.view.y_m) * this.view.px_per_m; }
-
-  zoom(factor, at = { x: this.size.width / 2, y: this.size.height / 2 }) {
-    if (!this.view) return;
+    this.fit([{ x_m: x_m - reach_m, y_m: y_m - reach_m }, { x_m: x_m + reach_m, y_m: y_m + reach_m }]);
     this.moved = true;
-    const px_per_m = Math.min(200, Math.max(0.002, this.view.px_per_m * factor));
-    const [dx, dy] = [at.x - this.size.width / 2, at.y - this.size.height / 2];
-    const change = 1 / this.view.px_per_m - 1 / px_per_m;
-    this.view = { x_m: this.view.x_m + dx * change, y_m: this.view.y_m - dy * change, px_per_m };
-    this.draw();
   }
 
-  pan(dx, dy) {
-    if (!this.view) return;
+  zoom(factor) {
     this.moved = true;
-    this.view.x_m -= dx / this.view.px_per_m;
-    this.view.y_m += dy / this.view.px_per_m;
-    this.draw();
+    this.map.setZoom(this.map.getZoom() + Math.log2(factor), { animate: false });
   }
 
   // What is seen, in metres; null before anything is.
   bounds() {
-    if (!this.view) return null;
-    const { x_m, y_m, px_per_m } = this.view;
-    const [half_x_m, half_y_m] = [this.size.width / 2 / px_per_m, this.size.height / 2 / px_per_m];
-    return { west_m: x_m - half_x_m, east_m: x_m + half_x_m, south_m: y_m - half_y_m, north_m: y_m + half_y_m };
+    if (!this.framed) return null;
+    const view = this.map.getBounds();
+    const corners = [view.getSouthWest(), view.getNorthEast()].map((corner) => this.metresAt(corner));
+    return { west_m: corners[0].x_m, south_m: corners[0].y_m, east_m: corners[1].x_m, north_m: corners[1].y_m };
   }
 
-  wheel(event) {
-    event.preventDefault();
-    const box = this.root.getBoundingClientRect();
-    this.zoom(Math.exp(-event.deltaY * 0.0015), { x: event.clientX - box.left, y: event.clientY - box.top });
+  // Shows all points, if need be beside or above the legend and not under it.
+  fit(points, { closest_px_per_m = CLOSEST_PX_PER_M } = {}) {
+    const ends = points.length ? points : [{ x_m: -100, y_m: -100 }, { x_m: 100, y_m: 100 }];
+    const places = ends.map((end) => this.latLng(end.x_m, end.y_m));
+    const bounds = L.latLngBounds(places);
+    const { x, y } = this.map.getSize();
+    const margin = L.point(Math.min(MARGIN_PX, x / 4), Math.min(MARGIN_PX, y / 4));
+    const { width, height } = this.root.parentElement.querySelector(".legend")?.getBoundingClientRect() ?? { width: 0, height: 0 };
+    const free = (right, below) => ({ paddingTopLeft: margin, paddingBottomRight: margin.add([right, below]), animate: false, maxZoom: this.zoomFor(closest_px_per_m) });
+    const show = (options) => this.map.fitBounds(bounds, options);
+    const isCovered = () => places.map((place) => this.map.latLngToContainerPoint(place)).some((at) => at.x > x - width - margin.x / 3 && at.y > y - height - margin.y / 3);
+    this.framing = true;
+    show(free(0, 0));
+    if (isCovered() && x > 2 * width && y > 2 * height) {
+      const zoom = (right, below) => this.map.getBoundsZoom(bounds, false, margin.multiplyBy(2).add([right, below]));
+      show(zoom(width, 0) > zoom(0, height) ? free(width, 0) : free(0, height));
+    }
+    this.framing = false;
   }
 
-  grab(event) {
-    if (event.button !== 0 || event.target.closest("[data-incident]")) return;
-    let [x, y] = [event.clientX, event.clientY];
-    const move = (next) => {
-      this.pan(next.clientX - x, next.clientY - y);
-      [x, y] = [next.clientX, next.clientY];
-    };
-    const end = () => {
-      this.root.removeEventListener("pointermove", move);
-      this.root.classList.remove("grabbed");
-    };
-    this.root.setPointerCapture(event.pointerId);
-    this.root.classList.add("grabbed");
-    this.root.addEventListener("pointermove", move);
-    this.root.addEventListener("pointerup", end, { once: true });
-    this.root.addEventListener("pointercancel", end, { once: true });
+  moveTo({ x_m, y_m }) {
+    if (!this.moved) this.zoomAll();
+    else this.map.panTo(this.latLng(x_m, y_m), { animate: false });
+  }
+
+  isSeen({ x_m, y_m }) {
+    return this.map.getBounds().pad(-0.05).contains(this.latLng(x_m, y_m));
+  }
+
+  resize() {
+    const { width, height } = this.root.getBoundingClientRect();
+    if (!width || !height) return;
+    this.map.invalidateSize({ animate: false, pan: false });
+    if (this.moved) this.draw();
+    else this.zoomAll();
+  }
+
+  limitZoom() {
+    this.map.setMinZoom(this.zoomFor(FARTHEST_PX_PER_M)).setMaxZoom(this.zoomFor(CLOSEST_PX_PER_M));
+  }
+
+  zoomFor(px_per_m) {
+    if (!this.frame) return Math.log2(px_per_m);
+    const far = 100;
+    const [here, there] = [this.latLng(0, 0), this.latLng(far, 0)].map((place) => L.CRS.EPSG3857.latLngToPoint(place, 0));
+    return Math.log2((px_per_m * far) / here.distanceTo(there));
   }
 
   key(event) {
+    const pan = (x, y) => () => { this.moved = true; this.map.panBy([x, y], { animate: false }); };
     const acts = {
-      ArrowLeft: () => this.pan(60, 0),
-      ArrowRight: () => this.pan(-60, 0),
-      ArrowUp: () => this.pan(0, 60),
-      ArrowDown: () => this.pan(0, -60),
-      "+": () => this.zoom(1.5),
-      "=": () => this.zoom(1.5),
-      "-": () => this.zoom(1 / 1.5),
-      0: () => this.zoomAll(),
-      Enter: () => this.zoomIncident(),
+      ArrowLeft: pan(-PAN_PX, 0), ArrowRight: pan(PAN_PX, 0), ArrowUp: pan(0, -PAN_PX), ArrowDown: pan(0, PAN_PX),
+      "+": () => this.zoom(1.5), "=": () => this.zoom(1.5), "-": () => this.zoom(1 / 1.5), 0: () => this.zoomAll(), Enter: () => this.zoomIncident(),
     };
-    if (!acts[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target !== this.root) return;
+    if (!acts[event.key] || event.ctrlKey || event.metaKey || event.altKey || event.target !== this.root) return;
     event.preventDefault();
     acts[event.key]();
   }
 
-  draw() {
-    if (!this.view) return;
-    this.root.replaceChildren(
-      this.grid(),
-      this.others(),
-      this.spokes(),
-      this.ellipse(),
-      this.nodeMarks(),
-      this.roundMarks(),
-      this.target(),
-      this.scaleBar(),
-      this.north(),
-    );
+  // --- metres and pixels ------------------------------------------------------------------------------------------
+
+  latLng(x_m, y_m) {
+    if (!this.frame) return L.latLng(y_m, x_m);
+    const { lat_deg, lon_deg } = this.frame.toDegrees(x_m, y_m);
+    return L.latLng(lat_deg, lon_deg);
   }
 
-  grid() {
-    const step_m = roundLength(GRID_PX / this.view.px_per_m);
-    const { width, height } = this.size;
+  metresAt({ lat, lng }) {
+    return this.frame ? this.frame.toMetres(lat, lng) : { x_m: lng, y_m: lat };
+  }
+
+  // A place in pixels of the panes that move with the map.
+  point(x_m, y_m) {
+    return this.map.project(this.latLng(x_m, y_m)).subtract(this.map.getPixelOrigin());
+  }
+
+  // Lays a canvas over a part of its pane, sharp on every screen; what is drawn then is in pixels from its corner.
+  fitCanvas(canvas, { left, top, width, height }) {
+    const sharp = Math.min(window.devicePixelRatio || 1, 2);
+    Object.assign(canvas, { width: Math.round(width * sharp), height: Math.round(height * sharp) });
+    Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+    L.DomUtil.setPosition(canvas, L.point(left, top));
+    const paint = canvas.getContext("2d");
+    paint.scale(sharp, sharp);
+    return paint;
+  }
+
+  pxPerMetre() {
+    const { x_m, y_m } = this.metresAt(this.map.getCenter());
+    return this.point(x_m + 100, y_m).distanceTo(this.point(x_m - 100, y_m)) / 200;
+  }
+
+  placed() {
+    return this.nodes.filter((node) => node.x_m !== null && node.x_m !== undefined);
+  }
+
+  // --- drawing ----------------------------------------------------------------------------------------------------
+
+  repaint() {
+    this.layers.repaint();
+    this.draw();
+  }
+
+  draw() {
+    const { x, y } = this.map.getSize();
+    if (!x || !y) return;
+    const corner = this.map.containerPointToLayerPoint([0, 0]);
+    const scene = { px_per_m: this.pxPerMetre(), left: corner.x, top: corner.y, width: x, height: y };
+    this.marks.replaceChildren(
+      this.layers.hasBasemap ? svg("g") : this.grid(scene),
+      this.others(scene),
+      this.spokes(),
+      this.regions(),
+      this.ellipse(),
+      this.places(),
+      this.nodeMarks(scene),
+      this.alternatives(),
+      this.roundMarks(),
+      this.target(scene),
+    );
+    this.furniture.setAttribute("viewBox", `0 0 ${x} ${y}`);
+    this.furniture.replaceChildren(scaleBar(scene), north());
+  }
+
+  grid({ px_per_m, left, top, width, height }) {
+    const step = roundLength(GRID_PX / px_per_m) * px_per_m;
+    const from = this.point(0, 0);
     const group = svg("g", { class: "grid", "aria-hidden": "true" });
-    const west_m = this.view.x_m - width / 2 / this.view.px_per_m;
-    const south_m = this.view.y_m - height / 2 / this.view.px_per_m;
-    for (let x_m = Math.ceil(west_m / step_m) * step_m; this.x(x_m) <= width; x_m += step_m) {
-      group.append(svg("line", { x1: this.x(x_m), x2: this.x(x_m), y1: 0, y2: height }));
-    }
-    for (let y_m = Math.ceil(south_m / step_m) * step_m; this.y(y_m) >= 0; y_m += step_m) {
-      group.append(svg("line", { x1: 0, x2: width, y1: this.y(y_m), y2: this.y(y_m) }));
-    }
+    const first = (low, zero) => zero + Math.ceil((low - zero) / step) * step;
+    const [west, east, north_, south] = [left - width / 2, left + 1.5 * width, top - height / 2, top + 1.5 * height];
+    for (let x = first(west, from.x); x <= east; x += step) group.append(svg("line", { x1: x, x2: x, y1: north_, y2: south }));
+    for (let y = first(north_, from.y); y <= south; y += step) group.append(svg("line", { x1: west, x2: east, y1: y, y2: y }));
     return group;
   }
 
-  others() {
+  // A few incidents are marks that tell their story; thousands are rings on a canvas.
+  others(scene) {
     const group = svg("g", { class: "others" });
-    for (const incident of this.incidents) {
-      if (incident.id === this.selected?.id) continue;
+    const incidents = this.incidents.filter((incident) => incident.id !== this.selected?.id);
+    const many = incidents.length > MOST_MARKS;
+    this.spots = many ? incidents.map(({ id, x_m, y_m }) => ({ id, at: this.point(x_m, y_m) })) : [];
+    this.drawSpots(scene);
+    for (const incident of many ? [] : incidents) {
+      const { x, y } = this.point(incident.x_m, incident.y_m);
       const mark = svg(
         "g",
-        { "data-incident": incident.id, transform: `translate(${this.x(incident.x_m)} ${this.y(incident.y_m)})` },
+        { "data-incident": incident.id, transform: `translate(${x} ${y})` },
         svg("circle", { r: 6 }),
         svg("title", { text: `${rounds(incident.rounds)}, ${clock(incident.time_utc)} UTC` }),
       );
+      L.DomEvent.disableClickPropagation(mark);
       mark.addEventListener("click", () => this.onSelect(incident.id));
       group.append(mark);
     }
     return group;
   }
 
+  drawSpots({ left, top, width, height }) {
+    this.canvas.hidden = this.spots.length === 0;
+    this.canvas.dataset.incidents = this.spots.length;
+    if (this.canvas.hidden) return;
+    const area = { left: left - width * PAD, top: top - height * PAD, width: width * (1 + 2 * PAD), height: height * (1 + 2 * PAD) };
+    const paint = this.fitCanvas(this.canvas, area);
+    const ring = this.ring();
+    for (const { at } of this.spots) {
+      const [x, y] = [at.x - area.left, at.y - area.top];
+      if (x > -RING_PX && y > -RING_PX && x < area.width + RING_PX && y < area.height + RING_PX) paint.drawImage(ring, x - RING_PX / 2, y - RING_PX / 2, RING_PX, RING_PX);
+    }
+  }
+
+  // One ring, drawn once and stamped thousands of times.
+  ring() {
+    const made = document.createElement("canvas");
+    const paint = this.fitCanvas(made, { left: 0, top: 0, width: RING_PX, height: RING_PX });
+    paint.fillStyle = getComputedStyle(this.root).getPropertyValue("--target").trim();
+    paint.strokeStyle = paint.fillStyle;
+    paint.arc(RING_PX / 2, RING_PX / 2, RING_PX / 2 - 1, 0, 2 * Math.PI);
+    paint.globalAlpha = 0.12;
+    paint.fill();
+    paint.globalAlpha = 0.6;
+    paint.stroke();
+    return made;
+  }
+
+  nearest(point) {
+    let [best, least] = [null, NEAR_PX];
+    for (const { id, at } of this.spots) {
+      const far = at.distanceTo(point);
+      if (far < least) [best, least] = [id, far];
+    }
+    return best;
+  }
+
+  pick(point) {
+    const id = this.nearest(point);
+    if (id !== null) this.onSelect(id);
+  }
+
   spokes() {
     const group = svg("g", { class: "spokes", "aria-hidden": "true" });
     if (!this.selected) return group;
-    const role = roles(this.selected);
+    const from = this.point(this.selected.x_m, this.selected.y_m);
+    const role = nodeRoles(this.selected, this.hearing, this.nodes);
     for (const node of this.placed()) {
-      if (!role.has(node.node)) continue;
-      group.append(
-        svg("line", {
-          class: role.get(node.node),
-          x1: this.x(this.selected.x_m), y1: this.y(this.selected.y_m), x2: this.x(node.x_m), y2: this.y(node.y_m),
-        }),
-      );
+      const kind = role.get(node.node).role;
+      if (!["used", "rejected", "missed"].includes(kind)) continue;
+      const to = this.point(node.x_m, node.y_m);
+      group.append(svg("line", { class: kind, x1: from.x, y1: from.y, x2: to.x, y2: to.y }));
+    }
+    return group;
+  }
+
+  regions() {
+    const group = svg("g", { class: "regions" });
+    for (const [index, shot] of (this.selected?.shots ?? []).entries()) {
+      if (!shot.region95_m?.length) continue;
+      const rings = shot.region95_m.map((ring) => `M${ring.map(([x_m, y_m]) => text(this.point(x_m, y_m))).join("L")}Z`);
+      group.append(svg("path", { "data-region": index + 1, d: rings.join("") }, svg("title", { text: `round ${index + 1}: 95 % region` })));
     }
     return group;
   }
 
   ellipse() {
     if (!this.selected) return svg("g");
-    const { semi_major_m, semi_minor_m, orientation_deg } = this.selected.ellipse95;
-    const [x, y] = [this.x(this.selected.x_m), this.y(this.selected.y_m)];
-    return svg(
-      "ellipse",
-      {
-        class: "ellipse", id: "ellipse95", cx: x, cy: y,
-        rx: Math.max(semi_minor_m * this.view.px_per_m, 0.5), ry: Math.max(semi_major_m * this.view.px_per_m, 0.5),
-        transform: `rotate(${orientation_deg} ${x} ${y})`,
-      },
-      svg("title", { text: `95 % ellipse, ${metres(2 * semi_major_m)} by ${metres(2 * semi_minor_m)}` }),
-    );
+    const shape = svg("path", { class: "ellipse", id: "ellipse95", d: this.outline(this.selected) });
+    shape.append(svg("title", { text: ellipseTitle(this.selected.ellipse95) }));
+    return shape;
   }
 
-  nodeMarks() {
+  // Places that the rounds came from, where there are several.
+  places() {
+    const group = svg("g", { class: "places" });
+    for (const [index, place] of (this.selected?.places ?? []).entries()) {
+      const { x, y } = this.point(place.x_m, place.y_m);
+      const title = svg("title", { text: `place ${index + 1}: ${rounds(place.rounds.length)}` });
+      group.append(svg("g", { "data-place": index + 1 }, svg("path", { d: this.outline(place) }), svg("text", { x: x + 8, y: y - 8, text: `${index + 1}` }), title));
+    }
+    return group;
+  }
+
+  outline({ x_m, y_m, ellipse95: { semi_major_m, semi_minor_m, orientation_deg } }) {
+    const turn = (orientation_deg * Math.PI) / 180;
+    const ring = Array.from({ length: 72 }, (_, step) => {
+      const [along, across] = [semi_major_m * Math.cos((step * Math.PI) / 36), semi_minor_m * Math.sin((step * Math.PI) / 36)];
+      return text(this.point(x_m + along * Math.sin(turn) - across * Math.cos(turn), y_m + along * Math.cos(turn) + across * Math.sin(turn)));
+    });
+    return `M${ring.join("L")}Z`;
+  }
+
+  nodeMarks({ left, top, width, height }) {
     const group = svg("g", { class: "nodes" });
-    const role = roles(this.selected);
-    const taken = [];
-    for (const node of this.placed()) {
-      const kind = role.get(node.node) ?? (node.silent ? "silent" : "unheard");
-      const [x, y] = [this.x(node.x_m), this.y(node.y_m)];
+    const role = nodeRoles(this.selected, this.hearing, this.nodes);
+    const nodes = this.placed().map((node) => ({ node, ...role.get(node.node), ...this.point(node.x_m, node.y_m), name: node.node }));
+    nodes.sort((a, b) => RANK.indexOf(a.role) - RANK.indexOf(b.role));
+    const seen = nodes.filter(({ x, y }) => x > left - 20 && y > top - 20 && x < left + width + 20 && y < top + height + 20);
+    const names = placeNames(seen, { ahead: this.selected ? [around(this.point(this.selected.x_m, this.selected.y_m), 12)] : [] });
+    for (const { node, x, y, ...known } of nodes.reverse()) {
+      const health = nodeHealth(node);
+      const words = roleWords(node.node, known) + (this.layers.shows("health") ? `; ${healthWords(node)}` : "");
       const mark = svg("g", {
-        class: `node ${kind}`, "data-node": node.node, "data-role": kind, transform: `translate(${x} ${y})`, role: "img",
-        "aria-label": `node ${node.node}: ${WORDS[kind]}`,
+        class: `node ${known.role}`, "data-node": node.node, "data-role": known.role, "data-health": health, transform: `translate(${x} ${y})`, role: "img", "aria-label": `node ${words}`,
       });
-      mark.append(...nodeShape(kind), svg("title", { text: `${node.node}: ${WORDS[kind]}` }));
-      const width = 6.6 * node.node.length;
-      const box = { left: x + 11, right: x + 11 + width, top: y - 8, bottom: y + 8 };
-      if (!taken.some((other) => overlaps(box, other))) {
-        taken.push(box);
-        mark.append(svg("text", { x: 11, y: 4, text: node.node }));
-      }
+      mark.append(...nodeShape(known.role), svg("title", { text: words }));
+      if (this.layers.shows("health")) mark.append(healthShape(health));
+      const name = names.get(node.node);
+      if (name) mark.append(svg("text", { x: name.x, y: name.y, "text-anchor": name.anchor, text: node.node }));
       group.append(mark);
+    }
+    return group;
+  }
+
+  alternatives() {
+    const group = svg("g", { class: "alternatives" });
+    for (const [index, shot] of (this.selected?.shots ?? []).entries()) {
+      for (const other of shot.alternatives ?? []) {
+        const words = `round ${index + 1}: ${percent(other.weight)} that it was here instead`;
+        group.append(
+          svg("g", { "data-alternative": index + 1, transform: `translate(${text(this.point(other.x_m, other.y_m))})` }, svg("path", { d: "M0 -6L6 0L0 6L-6 0Z" }), svg("title", { text: words })),
+        );
+      }
     }
     return group;
   }
 
   roundMarks() {
     const group = svg("g", { class: "rounds" });
-    for (const [index, shot] of (this.selected?.shots ?? []).entries()) {
-      group.append(
-        svg(
-          "g",
-          { "data-round": index + 1, transform: `translate(${this.x(shot.x_m)} ${this.y(shot.y_m)})` },
-          svg("circle", { r: 3 }),
-          svg("title", { text: `round ${index + 1} at ${clock(shot.time_utc, 3)} UTC` }),
-        ),
-      );
+    const shots = this.selected?.shots ?? [];
+    const taken = [];
+    for (const [index, shot] of shots.entries()) {
+      const at = this.point(shot.x_m, shot.y_m);
+      const mark = svg("g", { "data-round": index + 1, transform: `translate(${at.x} ${at.y})` }, svg("circle", { r: 3 }), svg("title", { text: roundTitle(shot, index) }));
+      if (shots.length > 1 && !taken.some((other) => other.distanceTo(at) < 13)) {
+        taken.push(at);
+        mark.append(svg("text", { x: 5, y: -5, text: `${index + 1}` }));
+      }
+      group.append(mark);
     }
     return group;
   }
 
-  target() {
+  target({ px_per_m }) {
     if (!this.selected) return svg("g");
-    const at = `translate(${this.x(this.selected.x_m)} ${this.y(this.selected.y_m)})`;
     return svg(
       "g",
-      { class: "target", transform: at, "aria-hidden": "true" },
-      this.selected.ellipse95.semi_major_m * this.view.px_per_m < 14 ? svg("circle", { r: 14 }) : null,
+      { class: "target", transform: `translate(${text(this.point(this.selected.x_m, this.selected.y_m))})`, "aria-hidden": "true" },
+      this.selected.ellipse95.semi_major_m * px_per_m < 14 ? svg("circle", { r: 14 }) : null,
       svg("path", { d: "M0 -20V-9M0 20V9M-20 0H-9M20 0H9" }),
     );
   }
-
-  scaleBar() {
-    const length_m = roundLength(BAR_PX / this.view.px_per_m);
-    const width = length_m * this.view.px_per_m;
-    return svg(
-      "g",
-      { class: "scale", transform: `translate(16 ${this.size.height - 18})`, role: "img", "aria-label": `Scale bar: ${metres(length_m)}` },
-      svg("path", { d: `M0 -6V0H${width}V-6` }),
-      svg("text", { x: width / 2, y: -6, "text-anchor": "middle", text: length_m < 1000 ? `${length_m} m` : `${length_m / 1000} km` }),
-    );
-  }
-
-  north() {
-    return svg(
-      "g",
-      { class: "north", transform: `translate(${this.size.width - 26} 34)`, role: "img", "aria-label": "North is up" },
-      svg("path", { d: "M0 -18L7 8L0 3L-7 8Z" }),
-      svg("text", { y: 22, "text-anchor": "middle", text: "N" }),
-    );
-  }
-
-  placed() {
-    return this.nodes.filter((node) => node.x_m !== null && node.x_m !== undefined);
-  }
 }
 
-// Shapes differ as well as colours, for eyes that do not tell the colours apart.
-export function nodeShape(kind) {
-  if (kind === "used") return [svg("circle", { r: 6.5 })];
-  if (kind === "rejected") return [svg("rect", { x: -5.5, y: -5.5, width: 11, height: 11, transform: "rotate(45)" })];
-  if (kind === "silent") return [svg("circle", { r: 6 }), svg("path", { d: "M-3 -3L3 3M-3 3L3 -3" })];
-  return [svg("circle", { r: 6 })];
+const text = ({ x, y }) => `${x.toFixed(2)} ${y.toFixed(2)}`;
+
+const around = ({ x, y }, px) => ({ left: x - px, right: x + px, top: y - px, bottom: y + px });
+
+function scaleBar({ px_per_m, height }) {
+  const length_m = roundLength(BAR_PX / px_per_m);
+  const width = length_m * px_per_m;
+  return svg(
+    "g",
+    { class: "scale", transform: `translate(16 ${height - 18})`, role: "img", "aria-label": `Scale bar: ${metres(length_m)}` },
+    svg("path", { class: "halo", d: `M0 -6V0H${width}V-6` }),
+    svg("path", { d: `M0 -6V0H${width}V-6` }),
+    svg("text", { x: width / 2, y: -6, "text-anchor": "middle", text: lengthWords(length_m) }),
+  );
 }
 
-function roundLength(about_m) {
-  const decade = 10 ** Math.floor(Math.log10(about_m));
-  const step = STEPS_PER_DECADE.filter((candidate) => candidate * decade <= about_m).pop() ?? 1;
-  return step * decade;
-}
-
-function overlaps(a, b) {
-  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+function north() {
+  return svg(
+    "g",
+    { class: "north", transform: "translate(29 182)", role: "img", "aria-label": "North is up" },
+    svg("path", { d: "M0 -16L6 7L0 3L-6 7Z" }),
+    svg("text", { y: 21, "text-anchor": "middle", text: "N" }),
+  );
 }

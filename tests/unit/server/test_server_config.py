@@ -201,7 +201,7 @@ def test_every_key_has_a_title_and_a_description() -> None:
     from fusion_server import config
 
     models = [item for name in config.__all__ if isinstance(item := getattr(config, name), type)]
-    assert len(models) == 22
+    assert len(models) == 23
     for model in models:
         fields(model)
 

@@ -11,7 +11,7 @@ from fusion_server.registry import Registry
 from shotline.domain import ClockState, Site
 from shotline.geodesy import LocalFrame
 from shotline.health import Check, CheckStatus, HealthReport
-from shotline.records import ALERT_NOTICE, ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord
+from shotline.records import ALERT_NOTICE, ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord, SilenceRecord
 from shotline.timebase import format_utc
 from shotline.units import NS_PER_S
 
@@ -147,6 +147,8 @@ def _shot(
         rms_residual_s=0.0041,
         probability=0.97,
         arrivals=tuple(sorted(arrivals, key=lambda arrival: arrival.time_utc)),
+        log_evidence=24.1,
+        silent=(SilenceRecord(node="roof-08", distance_m=251.8, probability=0.318),),
     )
 
 

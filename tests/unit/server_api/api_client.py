@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from fusion_server.api import Gate, LiveFeed, Mode, ScorecardRules, create_app
+from fusion_server.basemap import Basemap
 from fusion_server.health import NodeReport
 from fusion_server.history import History
 from fusion_server.metrics import MetricsSnapshot
@@ -39,6 +40,7 @@ def sample_app(
     metrics: Callable[[], MetricsSnapshot] | None = None,
     now_ns: Callable[[], int] = lambda: NOW_NS,
     areas: Sequence[Area] = (),
+    basemap: Basemap | None = None,
 ) -> FastAPI:
     """Return the app over a history and the nine roofs."""
     return create_app(
@@ -55,6 +57,7 @@ def sample_app(
         gate=gate,
         review=review,
         metrics=metrics,
+        basemap=basemap,
     )
 
 

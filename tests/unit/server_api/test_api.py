@@ -249,6 +249,8 @@ def test_meta(app: FastAPI, history: History) -> None:
         "notice": ALERT_NOTICE,
         "origin_lat_deg": 40.4406,
         "origin_lon_deg": -79.9959,
+        "origin_height_m": 250.0,
+        "basemap": None,
     }
     cartesian = ask(sample_app(history, frame=None, mode=Mode.DEMO), "/meta").json()
     assert (cartesian["frame"], cartesian["mode"], cartesian["origin_lat_deg"]) == ("cartesian", "demo", None)
