@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -265,6 +265,10 @@ class History:
         """Return the stored bytes of those of the given detections that are there."""
         with self.database.reading() as db:
             return self._known(db, uids)
+
+    def detections_of(self, uids: Iterable[DetectionId]) -> list[Detection]:
+        """Return those of the given detections that are there, by identity."""
+        return [self._decoded(raw, uid) for uid, raw in sorted(self.raw_of(list(uids)).items())]
 
     @staticmethod
     def _known(db: sa.Connection, uids: Sequence[DetectionId]) -> dict[DetectionId, bytes]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from fusion_server.api.picks import PickRecord
 from fusion_server.clips import CollectedClip, RefusedClip
 from fusion_server.health import NodeReport
 from fusion_server.history import NodeStatus, Receipt
@@ -106,10 +107,16 @@ class ClipRefusalRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClipPage(msgspec.Struct, frozen=True, kw_only=True):
-    """The clips of an incident, by start, and those that did not come."""
+    """The clips of an incident, by start, and those that did not come.
+
+    ``picks`` say where in the sound each round is, at the latest revision. ``times_cut`` is true for whoever may not
+    know where sensors are: then there are no picks, and starts are to the minute.
+    """
 
     clips: Sequence[ClipRecord]
     refused: Sequence[ClipRefusalRecord]
+    picks: Sequence[PickRecord] = ()
+    times_cut: bool = False
 
 
 class NodeRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,7 +213,12 @@ def _check_record(check: Check) -> CheckRecord:
     return CheckRecord(name=check.name, status=check.status.value, message=check.message, numbers=check.numbers)
 
 
-def clip_page(incident_id: str, clips: Sequence[CollectedClip], refused: Sequence[RefusedClip]) -> ClipPage:
+def clip_page(
+    incident_id: str,
+    clips: Sequence[CollectedClip],
+    refused: Sequence[RefusedClip],
+    picks: Sequence[PickRecord] = (),
+) -> ClipPage:
     """Return the JSON shape of an incident's clips."""
     return ClipPage(
         clips=[
@@ -233,6 +245,7 @@ def clip_page(incident_id: str, clips: Sequence[CollectedClip], refused: Sequenc
             )
             for item in refused
         ],
+        picks=picks,
     )
 
 

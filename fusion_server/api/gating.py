@@ -49,9 +49,9 @@ def coarse_node(node: NodeRecord) -> NodeRecord:
 
 
 def coarse_clips(page: ClipPage) -> ClipPage:
-    """Return clips whose start does not tell when the sound arrived."""
+    """Return clips whose start does not tell when the sound arrived, without picks."""
     clips = [msgspec.structs.replace(clip, start_utc=_minute(clip.start_utc)) for clip in page.clips]
-    return msgspec.structs.replace(page, clips=clips)
+    return msgspec.structs.replace(page, clips=clips, picks=(), times_cut=True)
 
 
 def coarse_probability(probability: float) -> float:

@@ -45,6 +45,7 @@ from fusion_server.api.map_documents import map_schema_components
 from fusion_server.api.map_routes import map_router
 from fusion_server.api.metrics import metrics_router
 from fusion_server.api.page import page_router
+from fusion_server.api.picks import pick_records
 from fusion_server.api.problems import ApiProblemError, add_problem_handlers
 from fusion_server.api.review_documents import EXAMPLE_DETAIL, IncidentDetail, moves, review_schema_components
 from fusion_server.api.review_routes import ReviewRoutes, review_router
@@ -192,6 +193,12 @@ def create_app(
             )
         return revisions
 
+    def sigmas_of(record: IncidentRecord) -> dict[str, float]:
+        heard = (item for shot in record.shots for item in (*shot.arrivals, *shot.passed_over))
+        found = history.detections_of({DetectionId.parse(item.detection) for item in heard})
+        arrivals = (registry.arrival(detection) for detection in found)
+        return {str(arrival.uid): arrival.sigma_s for arrival in arrivals if arrival is not None}
+
     def geodetic() -> LocalFrame:
         if frame is None:
             raise ApiProblemError(
@@ -279,8 +286,11 @@ def create_app(
     )
     def list_clips(incident_id: str, request: Request) -> Response:
         """Return which clips of sound are kept, and which were asked for and did not come."""
-        revisions_of(incident_id)
-        page = clip_page(incident_id, history.clips(incident_id), history.clip_refusals(incident_id))
+        record = revisions_of(incident_id)[-1]
+        clips = history.clips(incident_id)
+        nodes = [clip.uid.node for clip in clips]
+        picks = pick_records(record, nodes, {site.node: site for site in registry}, sigmas_of(record))
+        page = clip_page(incident_id, clips, history.clip_refusals(incident_id), picks)
         return _json(coarse_clips(page) if coarse(request) else page)
 
     @app.get(

@@ -17,6 +17,7 @@ import { Search } from "./search.js";
 import { read } from "./server.js";
 import { Access } from "./signin.js";
 import { Siren } from "./siren.js";
+import { Sound } from "./sound.js";
 import { isWaiting } from "./standing.js";
 import { Status } from "./status.js";
 import { Theme } from "./theme.js";
@@ -96,7 +97,9 @@ function drawDetail() {
   const here = queue.hasShots(state.selected);
   find("detail").classList.toggle("waits", state.selected !== "" && !here);
   if (!here) return undefined;
-  return detail.show(queue.record(state.selected), state.nodes, state.story, state.hearing);
+  const incident = queue.record(state.selected);
+  detail.show(incident, state.nodes, state.story, state.hearing);
+  return sound.show(incident);
 }
 
 const drawDesk = () => desk.show(queue.get(state.selected));
@@ -400,6 +403,7 @@ const say = (text) => announcer.say(text);
 const status = new Status(time);
 const map = new ShotMap(find("map"), { onSelect: choose });
 const detail = new Detail(find("detail"));
+const sound = new Sound(find("sound"));
 const theme = new Theme(find("dark"), find("theme"));
 const siren = new Siren(find("sound-switch"));
 const access = new Access({ sheet: find("sign-in"), badge: find("person"), onEnter: enter, onOut: signedOut });

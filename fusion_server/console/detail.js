@@ -1,6 +1,11 @@
 // The "why" panel: what an incident rests on, arrival by arrival.
 
+import { chosenRound } from "./chosen.js";
+import { clipLists } from "./clips.js";
 import { clock, element, metres, percent, place, roles, rounds, stamp, svg } from "./format.js";
+import { signed } from "./moments.js";
+import { alerts, decisions, evidence, revisions, soundKept } from "./story.js";
+import { air, leftOut, missed, others, probabilities } from "./whynot.js";
 
 const BAR_WIDTH_PX = 88;
 const LEAST_SCALE_MS = 5;
@@ -8,42 +13,68 @@ const LEAST_SCALE_MS = 5;
 export class Detail {
   constructor(root) {
     this.root = root;
-    this.key = "";
-    this.shot = 0;
+    this.closed = new Set(["others", "air", "sound", "evidence"]);
+    chosenRound.addEventListener("change", () => this.last && this.draw());
+    clipLists.addEventListener("change", () => this.last && this.draw());
   }
 
-  show(incident, nodes, story) {
+  // `hearing` is what fusion expected of each node, null where the server does not say.
+  show(incident, nodes, story, hearing) {
     if (!incident) return;
-    if (incident.id !== this.id) this.shot = 0;
-    this.id = incident.id;
-    this.last = [incident, nodes, story];
-    const shot = incident.shots[Math.min(this.shot, incident.shots.length - 1)];
-    this.root.replaceChildren(
+    const given = [incident, nodes, story, hearing];
+    if (this.last && given.every((part, index) => part === this.last[index])) return;
+    this.last = given;
+    this.draw();
+  }
+
+  draw() {
+    const [incident, nodes, story, hearing] = this.last;
+    const round = chosenRound.of(incident);
+    const shot = incident.shots[round];
+    const focused = this.root.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : null;
+    const heard = hearing?.rounds.find((one) => one.round === round + 1) ?? null;
+    const clips = clipLists.of(incident.id);
+    const parts = [
       element("h2", { id: "detail-title", text: "Why this alert" }),
       headline(incident),
       facts(incident),
-      element("h3", { text: "Arrivals" }),
-      this.chooser(incident),
-      arrivalTable(shot),
-      unheard(incident, nodes),
-      ...history(incident, story),
-    );
+      this.chooser(incident, round),
+      this.part("arrivals", "Arrivals", [arrivalTable(shot), unheard(incident, nodes)]),
+      this.part("probability", "Gunshot, by node", probabilities(shot, incident)),
+      this.part("left-out", "Left out, and why", leftOut(shot)),
+      this.part("missed", "Should have heard it, and did not", missed(shot, heard)),
+      this.part("others", "Other places considered", others(shot)),
+      this.part("air", "Air it was located with", air(shot)),
+      ...(story ? [
+        this.part("revisions", "Revisions", revisions(story)),
+        this.part("decisions", "Decisions of people", decisions(story)),
+        this.part("alerts", "Alerts sent", alerts(story)),
+      ] : []),
+      this.part("sound", "Sound kept", clips ? soundKept(clips) : null),
+      this.part("evidence", "Evidence", evidence(incident)),
+    ];
+    this.root.replaceChildren(...parts.filter(Boolean));
+    if (focused) this.root.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
-  chooser(incident) {
+  // A part that can be closed and stays so; null where there is nothing to say.
+  part(name, title, content) {
+    const children = [content].flat().filter(Boolean);
+    if (!children.length) return null;
+    const toggle = (event) => this.closed[event.target.open ? "delete" : "add"](name);
+    const summary = element("summary", { "data-key": name, text: title });
+    return element("details", { class: "why", "data-part": name, open: !this.closed.has(name), on: { toggle } }, summary, ...children);
+  }
+
+  chooser(incident, chosen) {
     if (incident.shots.length < 2) return null;
     const group = element("div", { class: "chooser", role: "group", "aria-label": "Round" });
     incident.shots.forEach((shot, index) => {
-      const pick = () => {
-        this.shot = index;
-        this.show(...this.last);
-        this.root.querySelectorAll(".chooser button")[index].focus();
-      };
       const label = `round ${index + 1}, ${clock(shot.time_utc, 3)} UTC`;
       group.append(
         element("button", {
-          type: "button", text: index + 1, "aria-label": label, title: label, "aria-pressed": index === this.shot ? "true" : "false",
-          on: { click: pick },
+          type: "button", "data-key": `round-${index}`, text: index + 1, "aria-label": label, title: label, "aria-pressed": index === chosen ? "true" : "false",
+          on: { click: () => chosenRound.choose(incident, index) },
         }),
       );
     });
@@ -122,8 +153,6 @@ function arrivalTable(shot) {
   );
 }
 
-const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(1)}`;
-
 function verdict(arrival) {
   if (!arrival.used) return arrival.reason ? `left out: ${arrival.reason}` : "left out";
   return arrival.reason ? `used, ${arrival.reason}` : "used";
@@ -151,30 +180,4 @@ function unheard(incident, nodes) {
   if (!missing.length) return element("p", { class: "quiet", text: "Every node heard it." });
   const names = missing.map((node) => (node.silent ? `${node.node} (silent)` : node.node)).join(", ");
   return element("p", { class: "quiet", text: `Not heard by ${names}.` });
-}
-
-function history(incident, story) {
-  if (!story) return [];
-  const revisions = element("ol", { class: "log" });
-  story.revisions.forEach((record, index) => {
-    const before = story.revisions[index - 1];
-    const moved = before ? `, moved ${metres(Math.hypot(record.x_m - before.x_m, record.y_m - before.y_m))}` : "";
-    revisions.append(
-      entry(record.as_of_utc, `${record.revision} ${record.state}: ${rounds(record.rounds)}, 95 % within ${metres(record.cep95_m)}${moved}`),
-    );
-  });
-  const receipts = element("ul", { class: "log" });
-  for (const receipt of story.receipts) {
-    const attempt = receipt.attempt > 1 ? `, attempt ${receipt.attempt}` : "";
-    const line = entry(receipt.time_utc, `${receipt.ok ? "✓" : "✗"} ${receipt.sink}, revision ${receipt.revision}${attempt}: ${receipt.detail}`);
-    if (!receipt.ok) line.classList.add("fail");
-    receipts.append(line);
-  }
-  if (!story.receipts.length) receipts.append(element("li", {}, element("time", { text: "–" }), element("span", { text: "no alert was sent" })));
-  return [element("h3", { text: "Revisions" }), revisions, element("h3", { text: "Alerts sent" }), receipts];
-}
-
-function entry(utc, text) {
-  const when = element("time", { datetime: utc, title: stamp(utc), text: `${clock(utc)} UTC` });
-  return element("li", {}, when, element("span", { text }));
 }

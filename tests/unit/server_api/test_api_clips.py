@@ -40,7 +40,10 @@ def app(history: History) -> FastAPI:
 
 def test_the_clips_of_an_incident_and_those_that_did_not_come(app: FastAPI) -> None:
     path = f"/incidents/{incident(1).id}/clips"
-    assert ask(app, path).json() == {
+    told = ask(app, path).json()
+    assert len(told.pop("picks")) == 8
+    assert told == {
+        "times_cut": False,
         "clips": [
             {
                 "detection": "roof-1/5f/812",
@@ -64,7 +67,8 @@ def test_the_clips_of_an_incident_and_those_that_did_not_come(app: FastAPI) -> N
             }
         ],
     }
-    assert ask(app, f"/incidents/{incident(2).id}/clips").json() == {"clips": [], "refused": []}
+    other = ask(app, f"/incidents/{incident(2).id}/clips").json()
+    assert (other["clips"], other["refused"], len(other["picks"])) == ([], [], 7)
     assert ask(app, "/incidents/none/clips").status_code == 404
 
 
