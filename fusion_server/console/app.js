@@ -93,7 +93,10 @@ function drawMap() {
 }
 
 function drawDetail() {
-  if (state.past) return detail.show(state.past, state.nodes, state.story, null);
+  if (state.past) {
+    detail.show(state.past, state.nodes, state.story, null);
+    return sound.show(state.past);
+  }
   const here = queue.hasShots(state.selected);
   find("detail").classList.toggle("waits", state.selected !== "" && !here);
   if (!here) return undefined;
