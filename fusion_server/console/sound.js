@@ -91,8 +91,13 @@ export class Sound {
 
   // --- what is shown ----------------------------------------------------------------------------------------------
 
+  // Without an incident, or before its rounds are known, what is there is dimmed: a jump of the page would help nobody.
   show(incident) {
-    if (!incident?.shots.length) return;
+    this.root.classList.toggle("waits", !incident?.shots?.length);
+    if (!incident?.shots?.length) {
+      this.player.stop();
+      return;
+    }
     const isSame = incident.id === this.incident?.id;
     if (isSame && incident === this.incident) return;
     const isNewer = isSame && incident.revision !== this.incident.revision;

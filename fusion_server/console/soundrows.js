@@ -18,7 +18,7 @@ export function rowsOf(incident, list, round) {
     const zero = main?.predicted_utc ?? main?.time_utc ?? null;
     const clip = chooseClip(clips.get(node) ?? [], zero, cut);
     const aligned = !cut && Boolean(main?.predicted_utc);
-    const row = { node, main, clip, aligned, cut, isUsed: cut ? true : Boolean(main?.used) };
+    const row = { node, main, clip, aligned, cut, failed: "", isUsed: cut ? true : Boolean(main?.used) };
     row.start_s = clip && !cut ? secondsAfter(clip.start_utc, zero) : 0;
     row.marks = zero && !cut ? marksOf(picks.get(node), zero, round, main) : [];
     row.missing = clip ? "" : whyNone({ node, incident, round, list, clips: clips.get(node), refused: refused.get(node), main });
