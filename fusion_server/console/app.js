@@ -392,7 +392,7 @@ async function begin() {
   const [meta, rules] = await Promise.all([read("/meta"), read("/review/reasons")]);
   time.rules = rules;
   time.ticks = meta.mode === "live";
-  map.setMeta?.(meta);
+  map.setMeta(meta);
   status.showMeta(meta);
   feed?.end();
   feed = new Feed({ onIncident: arrive, onReview: told, onReload: () => loader.load(), onTime: serverTime, onLost: lost, onAlive: alive });

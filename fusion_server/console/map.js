@@ -22,14 +22,14 @@ const CLOSEST_PX_PER_M = 60;
 const FARTHEST_PX_PER_M = 0.002;
 const MOST_MARKS = 120;
 const NEAR_PX = 12;
-const RING_PX = 12;
+const SPOT_PX = 5;
 const PAD = 0.25;
 
 const PLAIN = L.extend({}, L.CRS.Simple, { infinite: true });
 
 export class ShotMap {
   constructor(root, { onSelect }) {
-    Object.assign(this, { root, onSelect, nodes: [], incidents: [], selected: null, hearing: null, frame: null, moved: false, framed: false, spots: [] });
+    Object.assign(this, { root, onSelect, nodes: [], incidents: [], selected: null, hearing: null, frame: null, moved: false, framed: false, spots: [], degrees: new WeakMap() });
     this.map = L.map(root, {
       crs: PLAIN, center: [0, 0], zoom: 0, zoomSnap: 0, wheelPxPerZoomLevel: 90, keyboard: false, boxZoom: false, trackResize: false,
       zoomControl: false, attributionControl: false, zoomAnimation: false, fadeAnimation: false, markerZoomAnimation: false, inertia: false,
@@ -64,7 +64,7 @@ export class ShotMap {
   setMeta(meta) {
     const wanted = meta.origin_lat_deg == null ? null : new LocalFrame(meta.origin_lat_deg, meta.origin_lon_deg, meta.origin_height_m ?? 0);
     if (wanted !== null || this.frame !== null) {
-      this.frame = wanted;
+      Object.assign(this, { frame: wanted, degrees: new WeakMap() });
       this.map.options.crs = wanted ? L.CRS.EPSG3857 : PLAIN;
       this.limitZoom();
       this.zoomAll();
@@ -174,7 +174,17 @@ export class ShotMap {
 
   // A place in pixels of the panes that move with the map.
   point(x_m, y_m) {
-    return this.map.project(this.latLng(x_m, y_m)).subtract(this.map.getPixelOrigin());
+    return this.pixel(this.latLng(x_m, y_m));
+  }
+
+  pixel(latLng) {
+    return this.map.project(latLng).subtract(this.map.getPixelOrigin());
+  }
+
+  // Degrees of an incident, worked out once: there may be thousands, drawn again and again.
+  kept(incident) {
+    if (!this.degrees.has(incident)) this.degrees.set(incident, this.latLng(incident.x_m, incident.y_m));
+    return this.degrees.get(incident);
   }
 
   // Lays a canvas over a part of its pane, sharp on every screen; what is drawn then is in pixels from its corner.
@@ -236,12 +246,12 @@ export class ShotMap {
     return group;
   }
 
-  // A few incidents are marks that tell their story; thousands are rings on a canvas.
+  // A few incidents are marks that tell their story; thousands are spots on a canvas.
   others(scene) {
     const group = svg("g", { class: "others" });
     const incidents = this.incidents.filter((incident) => incident.id !== this.selected?.id);
     const many = incidents.length > MOST_MARKS;
-    this.spots = many ? incidents.map(({ id, x_m, y_m }) => ({ id, at: this.point(x_m, y_m) })) : [];
+    this.spots = many ? incidents.map((incident) => ({ id: incident.id, at: this.pixel(this.kept(incident)) })) : [];
     this.drawSpots(scene);
     for (const incident of many ? [] : incidents) {
       const { x, y } = this.point(incident.x_m, incident.y_m);
@@ -264,25 +274,14 @@ export class ShotMap {
     if (this.canvas.hidden) return;
     const area = { left: left - width * PAD, top: top - height * PAD, width: width * (1 + 2 * PAD), height: height * (1 + 2 * PAD) };
     const paint = this.fitCanvas(this.canvas, area);
-    const ring = this.ring();
+    Object.assign(paint, { fillStyle: getComputedStyle(this.root).getPropertyValue("--target").trim(), globalAlpha: 0.3 });
     for (const { at } of this.spots) {
       const [x, y] = [at.x - area.left, at.y - area.top];
-      if (x > -RING_PX && y > -RING_PX && x < area.width + RING_PX && y < area.height + RING_PX) paint.drawImage(ring, x - RING_PX / 2, y - RING_PX / 2, RING_PX, RING_PX);
+      if (x < -SPOT_PX || y < -SPOT_PX || x > area.width + SPOT_PX || y > area.height + SPOT_PX) continue;
+      paint.beginPath();
+      paint.arc(x, y, SPOT_PX, 0, 2 * Math.PI);
+      paint.fill();
     }
-  }
-
-  // One ring, drawn once and stamped thousands of times.
-  ring() {
-    const made = document.createElement("canvas");
-    const paint = this.fitCanvas(made, { left: 0, top: 0, width: RING_PX, height: RING_PX });
-    paint.fillStyle = getComputedStyle(this.root).getPropertyValue("--target").trim();
-    paint.strokeStyle = paint.fillStyle;
-    paint.arc(RING_PX / 2, RING_PX / 2, RING_PX / 2 - 1, 0, 2 * Math.PI);
-    paint.globalAlpha = 0.12;
-    paint.fill();
-    paint.globalAlpha = 0.6;
-    paint.stroke();
-    return made;
   }
 
   nearest(point) {

@@ -97,7 +97,10 @@ export function placeNames(marks, { ahead = [] } = {}) {
       { x: 0, y: 21, anchor: "middle", left: x - width / 2 },
       { x: 0, y: -12, anchor: "middle", left: x - width / 2 },
     ];
-    const free = places.find((place) => !taken.some((other) => overlaps(box(place.left, y + place.y - 11, width, 14), other)));
+    const free = places.find((place) => {
+      const wanted = box(place.left, y + place.y - 11, width, 14);
+      return !taken.some((other) => overlaps(wanted, other));
+    });
     if (!free) continue;
     taken.push(box(free.left, y + free.y - 11, width, 14));
     found.set(name, free);
