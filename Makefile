@@ -76,6 +76,7 @@ bench: setup ## every benchmark, in full, into benchmarks/results; needs ../shar
 	$(RUN) python benchmarks/clock_location.py
 	$(RUN) python benchmarks/spool_writes.py
 	$(RUN) python benchmarks/receiver_swarm.py
+	$(RUN) python benchmarks/new_year.py
 	$(RUN) python benchmarks/fault_run.py
 	$(RUN) python benchmarks/fuzz.py
 	$(RUN) pip install --quiet --editable '.[bench]'

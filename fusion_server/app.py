@@ -35,6 +35,7 @@ from fusion_server.evidence.signing import SigningKey
 from fusion_server.evidence.software import describe_software
 from fusion_server.flac import decode_flac
 from fusion_server.health import (
+    check_backlog,
     check_disk,
     check_event_clock,
     check_fusion,
@@ -290,6 +291,11 @@ class ServerApp:
                 quiet_s=None if self._looped_s is None else self._monotonic_s() - self._looped_s,
             ),
             *self._check_keys(now_ns),
+            check_backlog(
+                intake.behind_s(now_ns=now_ns),
+                waiting=intake.waiting(now_ns=now_ns),
+                lateness_s=self._config.to_fusion().lateness_s,
+            ),
             check_fusion(self._fusion_problem, failures=self._fusion_failures),
             check_silent_nodes(
                 intake.last_heard_ns(), surveyed, now_ns=now_ns, silent_after_s=self._config.server.silent_after_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sys
@@ -21,6 +22,7 @@ app = typer.Typer(no_args_is_help=True, help="The fusion server: hears every nod
 
 _Config = Annotated[Path, typer.Option("--config", "-c", help="Configuration of the server, TOML (docs/server.md).")]
 _ANSWER_S = 5.0
+_GC_THRESHOLDS = (50_000, 20, 100)
 
 
 @app.command()
@@ -36,6 +38,9 @@ def run(
     from fusion_server.config import load_server_config
     from fusion_server.warm import warm_up
 
+    # Detections live for half a minute and hold no cycles: looking through all of them again and again for some took a
+    # good part of the time in a flood.
+    gc.set_threshold(*_GC_THRESHOLDS)
     server = ServerApp(load_server_config(config))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())

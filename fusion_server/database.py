@@ -10,7 +10,7 @@ A commit is durable when `Database.writing` ends (SQLite runs with ``synchronous
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from sqlalchemy.dialects import sqlite
 from fusion_server.schema import SCHEMA_VERSION, bring_up_to_date
 from shotline.errors import StorageError
 
-__all__ = ["SCHEMA_VERSION", "Database"]
+__all__ = ["SCHEMA_VERSION", "Database", "ManyRows"]
 
 _BUSY_TIMEOUT_S = 5.0
+_CACHE_KIB = 24_000
+_CHECKPOINT_PAGES = 4_000
 _WRITER_KEY = 0x53484F54
 """Of PostgreSQL's advisory lock, which holds within one database."""
 
@@ -115,6 +117,39 @@ class Database:
             raise StorageError(f"{self.name}: {_advice(str(error.orig))}") from error
 
 
+class ManyRows:
+    """A statement put into the driver's words once, for many rows at a time: their columns are not looked up each.
+
+    Parameters
+    ----------
+    database : Database
+    statement : Any
+        An insert, perhaps with what to do on a conflict.
+    columns : sequence of str
+        Of the values in each row, in their order.
+    """
+
+    def __init__(self, database: Database, statement: Any, columns: Sequence[str]) -> None:
+        compiled = statement.compile(dialect=database.engine.dialect, column_keys=list(columns))
+        self._sql = str(compiled)
+        self._columns = tuple(columns)
+        # Drivers with `?` want the values in the order in which the statement names them.
+        order = compiled.positiontup
+        self._positions = None if order is None else tuple(self._columns.index(name) for name in order)
+
+    def execute(self, db: sa.Connection, rows: Sequence[tuple[object, ...]]) -> int:
+        """Execute it for every row; return how many rows of the table were written."""
+        parameters: list[Any]
+        if self._positions is None:
+            parameters = [dict(zip(self._columns, row, strict=True)) for row in rows]
+        elif self._positions == tuple(range(len(self._columns))):
+            parameters = list(rows)
+        else:
+            parameters = [tuple(row[position] for position in self._positions) for row in rows]
+        # Only when asked to does SQLAlchemy say how many, on every database.
+        return db.exec_driver_sql(self._sql, parameters, execution_options={"preserve_rowcount": True}).rowcount
+
+
 def _insert_of(dialect: str) -> Any:
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
@@ -156,6 +191,10 @@ def _on_sqlite_connect(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
+    # In a flood every node has a page of its own that is written again and again: keep them all, and copy them from the
+    # WAL into the file less often.
+    cursor.execute(f"PRAGMA cache_size={-_CACHE_KIB}")
+    cursor.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
     cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
 

@@ -143,6 +143,8 @@ class FusionEngine:
         # What is concluded stays in sight while it may have further rounds, with its clutter.
         self._context_ns = ns_from_seconds(associate.repeat_within_s + associate.clutter_window_s)
         self._tick_ns = ns_from_seconds(self._settings.tick_s)
+        self._future_ns = ns_from_seconds(self._settings.future_s)
+        self._lateness_ns = ns_from_seconds(self._settings.lateness_s)
         window_s = longest_path_s + self._settings.lateness_s
         recheck_s = (*self._settings.recheck_s, window_s - _LAST_LOOK_S)
         self._recheck_ns = tuple(map(ns_from_seconds, recheck_s))
@@ -185,7 +187,8 @@ class FusionEngine:
 
     def add(self, detection: Detection) -> Disposition:
         """Take one detection, in any order; say what became of it."""
-        if detection.uid in self._seen:
+        uid = detection.uid
+        if uid in self._seen:
             return Disposition.DUPLICATE
         if detection.clock_state is ClockState.UNTIMED:
             return Disposition.UNTIMED
@@ -193,11 +196,11 @@ class FusionEngine:
         if arrival is None or self._associator is None:
             return Disposition.NO_SITE
         if self._now_ns is not None:
-            if arrival.time_ns > self._now_ns + ns_from_seconds(self._settings.future_s):
+            if arrival.time_ns > self._now_ns + self._future_ns:
                 return Disposition.IN_FUTURE
-            if arrival.time_ns < self._now_ns - ns_from_seconds(self._settings.lateness_s):
+            if arrival.time_ns < self._now_ns - self._lateness_ns:
                 return Disposition.TOO_LATE
-        self._seen[detection.uid] = arrival.time_ns
+        self._seen[uid] = arrival.time_ns
         self._associator.add(arrival)
         self._dirty = True
         return Disposition.FUSED

@@ -15,6 +15,7 @@ from shotline.units import NS_PER_S
 
 __all__ = [
     "NodeReport",
+    "check_backlog",
     "check_disk",
     "check_event_clock",
     "check_fusion",
@@ -33,6 +34,7 @@ __all__ = [
 _DISK_WARN_BYTES = 1_000_000_000
 _DISK_FAIL_BYTES = 100_000_000
 _MOST_NAMED = 8
+_BEHIND_S = 2.0
 _VERBS = {CheckStatus.WARN: "warns", CheckStatus.FAIL: "fails"}
 
 
@@ -84,6 +86,28 @@ def check_receiver(endpoint: str, *, peers: int, messages: int, quiet_s: float |
     return Check(
         "receiver", CheckStatus.OK, f"listening on {endpoint}, {peers} connected, {messages} messages", numbers
     )
+
+
+def check_backlog(behind_s: float, *, waiting: int, lateness_s: float) -> Check:
+    """Check whether the server keeps up: ``behind_s`` is how long a message waits until it is read.
+
+    Parameters
+    ----------
+    behind_s : float
+        Of the usual heartbeat, from its making to its reading.
+    waiting : int
+        Detections that wait at nodes, as they last said.
+    lateness_s : float
+        What comes later than this after its sound changes no incident any more.
+    """
+    numbers = {"behind_s": round(behind_s, 3), "waiting": waiting}
+    if behind_s < _BEHIND_S:
+        return Check("backlog", CheckStatus.OK, f"messages are read {behind_s:.1f} s after they were sent", numbers)
+    message = f"behind by {behind_s:.0f} s, {waiting} detections wait at the nodes; none is lost"
+    if behind_s < lateness_s:
+        return Check("backlog", CheckStatus.WARN, f"{message}, alerts are that late", numbers)
+    message += f", but what is older than {lateness_s:g} s makes no alert: look for what else uses the processor"
+    return Check("backlog", CheckStatus.FAIL, message, numbers)
 
 
 def check_fusion(problem: str, *, failures: int) -> Check:

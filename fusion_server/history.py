@@ -21,7 +21,7 @@ import msgspec
 import sqlalchemy as sa
 
 from fusion_server.clips import ClipOutcome, CollectedClip, RefusedClip
-from fusion_server.database import Database
+from fusion_server.database import Database, ManyRows
 from fusion_server.tables import (
     CLIP_REFUSALS,
     CLIPS,
@@ -166,6 +166,10 @@ class HistoryCounts:
     nodes: int
 
 
+def _names(table: sa.Table) -> tuple[str, ...]:
+    return tuple(table.columns.keys())
+
+
 _IDENTITIES_PER_QUERY = 100
 _KNOWN = sa.select(DETECTIONS.c.node, DETECTIONS.c.boot, DETECTIONS.c.sequence, DETECTIONS.c.raw).where(
     sa.or_(
@@ -186,9 +190,16 @@ class History:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        # Only when asked to does SQLAlchemy say of an insert how many rows came of it, on every database.
-        self._new_detection = (
-            database.insert(DETECTIONS).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+        self._new_detections = ManyRows(
+            database, database.insert(DETECTIONS).on_conflict_do_nothing(), _names(DETECTIONS)
+        )
+        self._new_dispositions = ManyRows(
+            database, database.insert(DISPOSITIONS).on_conflict_do_nothing(), _names(DISPOSITIONS)
+        )
+        status = database.insert(NODE_STATUS)
+        changed = {name: status.excluded[name] for name in _names(NODE_STATUS) if name != "node"}
+        self._last_words = ManyRows(
+            database, status.on_conflict_do_update(index_elements=["node"], set_=changed), _names(NODE_STATUS)
         )
         self._examples: Counter[str] = Counter()
         self.recount_rejects()
@@ -234,20 +245,10 @@ class History:
         """
         if not items:
             return []
-        rows = [
-            {
-                "node": item.detection.node,
-                "boot": item.detection.boot,
-                "sequence": item.detection.sequence,
-                "arrival_time_ns": item.detection.arrival_time_ns,
-                "received_ns": item.received_ns,
-                "raw": item.raw,
-            }
-            for item in items
-        ]
+        rows = [(*item.detection.uid, item.detection.arrival_time_ns, item.received_ns, item.raw) for item in items]
         with self.database.writing() as db:
             step = db.begin_nested()
-            if db.execute(self._new_detection, rows).rowcount == len(rows):
+            if self._new_detections.execute(db, rows) == len(rows):
                 step.commit()
                 return [True] * len(rows)
             step.rollback()
@@ -258,7 +259,7 @@ class History:
                 new.append(item.detection.uid not in known)
                 known.add(item.detection.uid)
             if any(new):
-                db.execute(self._new_detection, [row for row, is_new in zip(rows, new, strict=True) if is_new])
+                self._new_detections.execute(db, [row for row, is_new in zip(rows, new, strict=True) if is_new])
             return new
 
     def raw_of(self, uids: Sequence[DetectionId]) -> dict[DetectionId, bytes]:
@@ -310,12 +311,8 @@ class History:
         """Append what became of detections that are kept but not used; a second word on the same one is ignored."""
         if not items:
             return
-        rows = [
-            {"node": uid.node, "boot": uid.boot, "sequence": uid.sequence, "disposition": disposition}
-            for uid, disposition in items
-        ]
         with self.database.writing() as db:
-            db.execute(self.database.insert(DISPOSITIONS).on_conflict_do_nothing(), rows)
+            self._new_dispositions.execute(db, [(*uid, disposition) for uid, disposition in items])
 
     def disposition_counts(self) -> dict[str, dict[str, int]]:
         """Return how many detections are kept but not used: by node, then by disposition."""
@@ -510,17 +507,16 @@ class History:
         """Keep the last word of several nodes in one transaction."""
         if not statuses:
             return
-        insert = self.database.insert(NODE_STATUS)
-        changed = {column.name: insert.excluded[column.name] for column in NODE_STATUS.columns if column.name != "node"}
         # Not `asdict`, which copies deeply: thousands of nodes are written every two seconds.
-        names = [column.name for column in NODE_STATUS.columns]
         rows = [
-            {name: getattr(status, name) for name in names}
-            | {"clock_state": None if status.clock_state is None else status.clock_state.value}
+            tuple(
+                value.value if isinstance(value, ClockState) else value
+                for value in (getattr(status, name) for name in _names(NODE_STATUS))
+            )
             for status in statuses
         ]
         with self.database.writing() as db:
-            db.execute(insert.on_conflict_do_update(index_elements=["node"], set_=changed), rows)
+            self._last_words.execute(db, rows)
 
     def node_statuses(self) -> list[NodeStatus]:
         """Return the last word of every node that ever spoke, by node id."""

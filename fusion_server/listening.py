@@ -28,6 +28,8 @@ class Listening:
         self._spans: dict[str, list[tuple[int, int]]] = {node: [] for node in nodes}
         self._unknown = [_ALWAYS] if assume else []
         self._ever: set[str] = set()
+        self._first_end_ns = 2**62
+        """No span ends before this."""
 
     def note(self, node: str, from_ns: int, until_ns: int) -> None:
         """Note that a node listens during a span; unknown nodes are ignored, overlapping spans are joined."""
@@ -35,6 +37,11 @@ class Listening:
         if spans is None:
             return
         self._ever.add(node)
+        self._first_end_ns = min(self._first_end_ns, until_ns)
+        if spans and spans[-1][0] <= from_ns <= spans[-1][1]:
+            # Who speaks all the time: only the last span can be meant, since none overlaps another.
+            spans[-1] = (spans[-1][0], max(spans[-1][1], until_ns))
+            return
         apart = [span for span in spans if span[1] < from_ns or span[0] > until_ns]
         joined = [span for span in spans if span not in apart]
         spans[:] = sorted(
@@ -50,16 +57,19 @@ class Listening:
 
     def forget_before(self, time_ns: int) -> None:
         """Drop spans that ended before an instant."""
+        if time_ns <= self._first_end_ns:
+            return
         for spans in self._spans.values():
             spans[:] = [span for span in spans if span[1] >= time_ns]
+        self._first_end_ns = min((spans[0][1] for spans in self._spans.values() if spans), default=2**62)
 
     def spans_s(self, epoch_ns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return starts and ends, seconds after an epoch, each of shape (n_nodes, n_spans), padded with empty spans."""
         rows = [spans if node in self._ever else self._unknown for node, spans in self._spans.items()]
         width = max(1, *(len(row) for row in rows)) if rows else 1
         starts, ends = np.full((len(rows), width), np.inf), np.full((len(rows), width), -np.inf)
-        for index, row in enumerate(rows):
-            for column, (start_ns, end_ns) in enumerate(row):
-                starts[index, column] = (start_ns - epoch_ns) / 1e9
-                ends[index, column] = (end_ns - epoch_ns) / 1e9
+        for column in range(width):
+            there = [index for index, row in enumerate(rows) if len(row) > column]
+            spans_ns = np.array([rows[index][column] for index in there], dtype=np.int64).reshape(-1, 2)
+            starts[there, column], ends[there, column] = (spans_ns - epoch_ns).T / 1e9
         return starts, ends

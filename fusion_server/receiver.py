@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -44,6 +44,10 @@ from shotline.units import NS_PER_S
 __all__ = ["CurveGuard", "Intake", "IntakeCounters", "Receiver", "Store", "Taken"]
 
 _MOST_SEQUENCES_PER_ACK = 4096
+_NOBLOCK = int(zmq.NOBLOCK)
+_NOBLOCK_MORE = int(zmq.NOBLOCK) | int(zmq.SNDMORE)
+"""Plain numbers: arithmetic on pyzmq's flags takes longer than the call."""
+_SAYS_WHO = (Detection, Heartbeat, Hello, Clip)
 _MOST_DETAIL_CHARACTERS = 512
 _MOST_NODES = 100_000
 _MOST_AT_THE_DOOR = 4096
@@ -51,6 +55,10 @@ _MOST_TOLD_AT_ONCE = 64
 """Heartbeats after one commit: thousands at once would hold up the acknowledgements behind them."""
 _MOST_UNKEPT_CLIPS = 64
 _COUNTED_LATE = "(came while the history could not be written; counted, the bytes not kept)"
+_MOST_DELAYS = 501
+_MOST_DELAY_S = 900.0
+"""More is no queue but another clock: that of recorded sound, say."""
+_DELAYS_OF_NS = 15 * NS_PER_S
 _TOLD_AGAIN_NS = NS_PER_S
 """Who is turned away unread hears of it no more often than this."""
 
@@ -155,11 +163,14 @@ class Intake:
         self._rejects: list[RejectedMessage] = []
         self._statuses = {status.node: status for status in store.node_statuses()}
         self._reports: dict[str, NodeReport] = {}
+        self._detected: dict[str, tuple[int, int]] = {}
+        """Boot and time of the last detection of a node, where `_statuses` does not say so yet."""
         self._changed: set[str] = set()
         self._spoke: set[str] = set()
         self._delays_s: dict[str, float] = {}
         self.report_delay_s = 0.0
         """How long after a sound its detection is sent, at the most, by the nodes that are there."""
+        self._delays_of_heartbeats: deque[tuple[int, float]] = deque(maxlen=_MOST_DELAYS)
         self._next_round_ns = 0
         self._to_tell: list[bytes] = []
         self._keys = keys
@@ -182,9 +193,20 @@ class Intake:
         """How many connections spoke lately."""
         return len(self._peers)
 
+    def behind_s(self, *, now_ns: int) -> float:
+        """Return how long messages waited lately until they were read: the median, which no single clock can move."""
+        delays_s = sorted(s for taken_ns, s in list(self._delays_of_heartbeats) if now_ns - taken_ns <= _DELAYS_OF_NS)
+        return max(0.0, delays_s[len(delays_s) // 2]) if delays_s else 0.0
+
+    def waiting(self, *, now_ns: int) -> int:
+        """Return how many detections wait at the nodes that are there, as they last said."""
+        oldest_ns = now_ns - self._forget_ns
+        return sum(each.unacked or 0 for each in list(self._statuses.values()) if each.last_heard_ns >= oldest_ns)
+
     def last_heard_ns(self) -> dict[str, int]:
         """Return the wall time at which each node was last heard."""
-        return {node: status.last_heard_ns for node, status in list(self._statuses.items())}
+        heard_ns = {node: status.last_heard_ns for node, status in list(self._statuses.items())}
+        return heard_ns | {node: now_ns for node, (_, now_ns) in list(self._detected.items())}
 
     def clock_states(self) -> dict[str, str]:
         """Return how each node knows the time, as it last said."""
@@ -234,7 +256,7 @@ class Intake:
             return
         if isinstance(message, Clip):
             data = b""  # sound that is not taken is not kept among the rejects either
-        if node is not None and isinstance(message, Hello | Heartbeat | Detection | Clip) and message.node != node:
+        if node is not None and isinstance(message, _SAYS_WHO) and message.node != node:
             detail = f"says to be node '{message.node}', but its key is that of node '{node}'; correct [node] id"
             self._reject(peer, data, RejectReason.WRONG_NODE, detail, now_ns=now_ns, final=False)
             return
@@ -248,8 +270,12 @@ class Intake:
                 self._reject(peer, data, RejectReason.IN_FUTURE, detail, now_ns=now_ns)
                 return
             self._pending.append((peer, StoredDetection(message, data, now_ns)))
-        elif isinstance(message, Hello | Heartbeat):
+        elif isinstance(message, (Hello, Heartbeat)):
             self._touch(peer, message, now_ns)
+            if isinstance(message, Heartbeat) and message.clock_state is not ClockState.UNTIMED:
+                delay_s = (self._event_ns(now_ns) - message.time_ns) / NS_PER_S
+                if abs(delay_s) <= _MOST_DELAY_S:
+                    self._delays_of_heartbeats.append((now_ns, delay_s))
             if isinstance(message, Hello):
                 if message.report_delay_s > 0.0:
                     self._delays_s[message.node] = message.report_delay_s
@@ -364,6 +390,11 @@ class Intake:
         return fresh
 
     def _make_round(self, now_ns: int) -> None:
+        for node, (boot, heard_ns) in self._detected.items():
+            self._statuses[node] = replace(self._statuses[node], boot=boot, last_heard_ns=heard_ns)
+        self._changed.update(self._detected)
+        # Not `clear`: another thread may be reading it.
+        self._detected = {}
         if self._changed:
             changed = [self._statuses[node] for node in sorted(self._changed)]
             self._changed.clear()
@@ -432,10 +463,13 @@ class Intake:
             if len(self._statuses) >= _MOST_NODES:
                 return
             before = NodeStatus(message.node, message.boot, now_ns)
+            self._statuses[message.node] = before
         self._connections[message.node] = peer
         if isinstance(message, Detection):
-            after = replace(before, boot=message.boot, last_heard_ns=now_ns)
-        elif isinstance(message, Hello):
+            self._detected[message.node] = (message.boot, now_ns)
+            return
+        self._detected.pop(message.node, None)
+        if isinstance(message, Hello):
             after = replace(
                 before,
                 boot=message.boot,
@@ -494,7 +528,7 @@ class Receiver:
         *,
         curve: CurveGuard | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
-        most_per_poll: int = 512,
+        most_per_poll: int = 2048,
     ) -> None:
         self._intake = intake
         self._most_per_poll = most_per_poll
@@ -543,10 +577,9 @@ class Receiver:
             if self._zap is not None:
                 self._zap.answer(now_ns=received_ns)
             for _ in range(self._most_per_poll):
-                try:
-                    envelope, *frames = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-                except zmq.Again:
+                if not (frames := self._receive()):
                     break
+                envelope = frames.pop(0)
                 key = "" if self._zap is None else str(frames[-1].get("User-Id"))
                 self._intake.take(envelope.bytes, [frame.bytes for frame in frames], now_ns=received_ns, key=key)
         taken = self._intake.commit(now_ns=now_ns())
@@ -567,9 +600,22 @@ class Receiver:
         if self._own_context:
             self._context.term()
 
+    def _receive(self) -> list[zmq.Frame]:
+        """Return the frames of the next message, its envelope first; none when no message waits."""
+        frames: list[zmq.Frame] = []
+        try:
+            # By hand, since this is done for every message: `recv_multipart` asks the socket whether more follows.
+            frames.append(self._socket.recv(_NOBLOCK, copy=False))
+            while frames[-1].more:
+                frames.append(self._socket.recv(copy=False))
+        except zmq.Again:
+            pass
+        return frames
+
     def _send(self, peer: bytes, data: bytes) -> None:
         try:
-            self._socket.send_multipart([peer, data], zmq.NOBLOCK)
+            self._socket.send(peer, _NOBLOCK_MORE)
+            self._socket.send(data, _NOBLOCK)
         except zmq.Again:
             pass
         except zmq.ZMQError as error:
@@ -587,8 +633,13 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], curve: CurveGuard | None) -
     socket.setsockopt(zmq.RCVHWM, 1_000)
     socket.setsockopt(zmq.SNDHWM, 1_000)
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, 5_000)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15_000)
+    # No HEARTBEAT_IVL here: a beat that falls due on a connection that ended while its messages waited at RCVHWM is an
+    # assertion in libzmq (4.3.5 and before, its issues 3937 and 4767) and ends the process. Nodes beat; who vanishes
+    # without a word is noticed by the system.
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 10)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 5)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, 3)
     if curve is not None:
         socket.curve_server = True
         socket.curve_secretkey = curve.pair.secret.encode("ascii")

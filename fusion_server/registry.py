@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from shotline.domain import Arrival, ClockState, ImpulseKind, Site
+from shotline.domain import GUNSHOT_INDEX, Arrival, ClockState, Site
 from shotline.errors import GeometryError
 from shotline.messages import Detection
 from shotline.units import seconds_from_ns
@@ -53,6 +53,7 @@ class Registry:
         site = self._sites.get(detection.node)
         if site is None or detection.clock_state is ClockState.UNTIMED:
             return None
+        said = detection.probabilities_bp
         return Arrival(
             uid=detection.uid,
             site=site,
@@ -60,6 +61,6 @@ class Registry:
             sigma_s=math.hypot(seconds_from_ns(detection.arrival_sigma_ns), _PICKING_SIGMA_S),
             snr_db=detection.snr_db,
             level_db=detection.peak_level_db,
-            gunshot_probability=detection.probability(ImpulseKind.GUNSHOT),
+            gunshot_probability=said[GUNSHOT_INDEX] / 10_000 if said else None,
             model_id=detection.model_id,
         )

@@ -16,7 +16,9 @@ from typing import Self
 import zmq
 
 from sensor_node.connection import Connection, CurveClientKeys
+from sensor_node.pacing import Pace
 from sensor_node.spool import Spool, SpoolCounts, SpooledDetection, interleave
+from shotline.domain import ImpulseKind
 from shotline.errors import MessageError
 from shotline.messages import (
     Ack,
@@ -53,11 +55,13 @@ class PublisherSettings:
     Parameters
     ----------
     resend_after_s, resend_most_s : float
-        An unacknowledged detection is sent again after the first, doubling up to the second.
+        An unacknowledged detection is sent again after the first, doubling up to the second; later while the server is
+        behind (`sensor_node.pacing.Pace`).
     heartbeat_s : float
         Between heartbeats to the server.
     window : int
-        Spooled detections on their way at a time; twice as many when fresh ones come in a burst.
+        Spooled detections on their way at a time, fewer while the server is behind; twice as many when fresh ones come
+        in a burst.
     pause_s : float
         When the server says that it is too much at once, nothing but fresh detections is sent for so long.
     reconnect_s, reconnect_most_s : float
@@ -96,6 +100,7 @@ class PublisherCounters:
 @dataclass(slots=True)
 class _InFlight:
     data: bytes
+    sent_s: float | None
     due_s: float
     wait_s: float
 
@@ -153,8 +158,11 @@ class Publisher:
         self._heartbeat = heartbeat
         self._monotonic_s = monotonic_s
         self._settings = settings or PublisherSettings()
+        self._pace = Pace(self._settings.window)
         self._in_flight: dict[tuple[int, int], _InFlight] = {}
         self._fresh: dict[tuple[int, int], SpooledDetection] = {}
+        self._likely_shots: set[tuple[int, int]] = set()
+        """Of the fresh ones, those that are rather a gunshot than not."""
         self._clip_request = clip_request
         self._clip_parts: deque[bytes] = deque()
         self._clip_part_due_s = -math.inf
@@ -206,7 +214,8 @@ class Publisher:
 
         At once when there is room; otherwise it is fresh: every second slot is for fresh ones, the others for the rest
         of the spool. So it waits for what is on its way, twice the window at most, and for two messages more for each
-        fresh one before it, however many old ones the spool holds.
+        fresh one before it, however many old ones the spool holds. While the server is behind likely shots go before
+        other fresh ones, and the latest first: some wait too long for an alert then, so that others do not.
         """
         self._spool.append(detection)
         if not self.connected:
@@ -214,7 +223,9 @@ class Publisher:
         if not self.connected:
             return
         item = SpooledDetection(detection.boot, detection.sequence, encode(detection))
-        if self._hello_due or self._fresh or len(self._in_flight) >= 2 * self._settings.window or not self._start(item):
+        if self._hello_due or self._fresh or len(self._in_flight) >= 2 * self._window or not self._start(item):
+            if (detection.probability(ImpulseKind.GUNSHOT) or 0.0) > 0.5:
+                self._likely_shots.add(item.uid)
             self._remember_fresh([item])
 
     def poll(self, timeout_ms: int = 0) -> int:
@@ -269,12 +280,27 @@ class Publisher:
         """Note what goes before the rest of the spool; the oldest of too many go back to the rest."""
         self._fresh |= {item.uid: item for item in items}
         for uid in list(self._fresh)[:-_MOST_FRESH]:
-            del self._fresh[uid]
+            self._forget_fresh(uid)
+
+    def _forget_fresh(self, uid: tuple[int, int]) -> None:
+        self._fresh.pop(uid, None)
+        self._likely_shots.discard(uid)
+
+    def _forget_all_fresh(self) -> None:
+        self._fresh.clear()
+        self._likely_shots.clear()
+
+    def _fresh_in_turn(self) -> list[SpooledDetection]:
+        """Return the fresh ones as they go out; see `send`."""
+        if not self._pace.is_behind(self._waited_s):
+            return list(self._fresh.values())
+        latest_first = list(reversed(self._fresh.values()))
+        return sorted(latest_first, key=lambda item: item.uid not in self._likely_shots)
 
     def _watch_connection(self) -> None:
         for up in self._link.watch():
             self._in_flight.clear()
-            self._fresh.clear()
+            self._forget_all_fresh()
             self._drop_clip_parts()
             if up:
                 self.counters.connects += 1
@@ -300,8 +326,12 @@ class Publisher:
         message = decode(data)
         if isinstance(message, Ack):
             for sequence in message.sequences:
-                self.counters.acked += self._in_flight.pop((message.boot, sequence), None) is not None
-                self._fresh.pop((message.boot, sequence), None)
+                if (item := self._in_flight.pop((message.boot, sequence), None)) is not None:
+                    self.counters.acked += 1
+                    if item.sent_s is not None:
+                        now_s = self._monotonic_s()
+                        self._pace.acknowledged(now_s - item.sent_s, now_s=now_s)
+                self._forget_fresh((message.boot, sequence))
             self._spool.ack(message.boot, message.sequences)
         elif isinstance(message, Reject):
             self._take_reject(message)
@@ -335,21 +365,34 @@ class Publisher:
         self.last_reject = f"{reject.reason}: {reject.detail}"
         if reject.reason is RejectReason.RATE_LIMITED:
             self._paused_until_s = self._monotonic_s() + self._settings.pause_s
+            # Some of these were turned away: when they are acknowledged does not tell how far behind the server is.
+            for item in self._in_flight.values():
+                item.sent_s = None
         elif reject.reason in _KEY_REFUSED and self.connected:
             self._link.refuse(reject.detail)
             self._in_flight.clear()
-            self._fresh.clear()
+            self._forget_all_fresh()
             self._drop_clip_parts()
             self.counters.disconnects += 1
         if reject.boot is None or reject.sequence is None or reject.reason in _KEEP_IT:
             return
         self._in_flight.pop((reject.boot, reject.sequence), None)
-        self._fresh.pop((reject.boot, reject.sequence), None)
+        self._forget_fresh((reject.boot, reject.sequence))
         self._spool.reject(reject.boot, reject.sequence, self.last_reject)
+
+    @property
+    def _waited_s(self) -> float:
+        """How long the oldest of those on their way has been, as far as that says how far behind the server is."""
+        oldest = next(iter(self._in_flight.values()), None)
+        return 0.0 if oldest is None or oldest.sent_s is None else self._monotonic_s() - oldest.sent_s
+
+    @property
+    def _window(self) -> int:
+        return self._pace.window(self._waited_s)
 
     def _backlog_room(self) -> int:
         """Return how many waiting detections to send now: 0 until a good part of the window is free."""
-        window = self._settings.window
+        window = self._window
         missing, room = self.unacked - len(self._in_flight), window - len(self._in_flight)
         return min(missing, room) if missing > 0 and room >= min(missing, window // _WINDOW_PARTS) else 0
 
@@ -396,7 +439,9 @@ class Publisher:
             if not self._link.send(item.data):
                 break
             self.counters.resent += 1
-            item.wait_s = min(2 * item.wait_s, self._settings.resend_most_s)
+            if item.sent_s is not None:
+                self._pace.overdue(now_s - item.sent_s, now_s=now_s)
+            item.wait_s = max(min(2 * item.wait_s, self._settings.resend_most_s), self._pace.patience_s)
             item.due_s = now_s + item.wait_s
         soonest_s = min(item.due_s for item in self._in_flight.values())
         self._resend_due_s = max(soonest_s, now_s + _RETRY_S)
@@ -407,7 +452,7 @@ class Publisher:
         if not room:
             return
         old = [item for item in self._spool.unacked(self._settings.window) if item.uid not in self._in_flight]
-        chosen = interleave(old, list(self._fresh.values()), room)
+        chosen = interleave(old, self._fresh_in_turn(), room)
         if not chosen:
             self._retry_s = now_s + self._settings.resend_after_s
         for item in chosen:
@@ -418,10 +463,11 @@ class Publisher:
     def _start(self, item: SpooledDetection) -> bool:
         if not self._link.send(item.data):
             return False
-        self._fresh.pop(item.uid, None)
-        wait_s = self._settings.resend_after_s
-        due_s = self._monotonic_s() + wait_s
+        self._forget_fresh(item.uid)
+        wait_s = max(self._settings.resend_after_s, self._pace.patience_s)
+        sent_s = self._monotonic_s()
+        due_s = sent_s + wait_s
         self._resend_due_s = min(self._resend_due_s, due_s) if self._in_flight else due_s
-        self._in_flight[item.uid] = _InFlight(item.data, due_s, wait_s)
+        self._in_flight[item.uid] = _InFlight(item.data, sent_s, due_s, wait_s)
         self.counters.sent += 1
         return True

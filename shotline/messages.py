@@ -50,6 +50,7 @@ MAX_HEALTH_MESSAGE = 160
 """Characters."""
 
 _MAX_INT63 = 2**63 - 1
+_KINDS = len(ImpulseKind)
 
 NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=NODE_ID_PATTERN, description="node id")]
 Version = Annotated[int, msgspec.Meta(ge=1, le=255, description="schema version of this message")]
@@ -154,9 +155,9 @@ class Detection(_Wire, tag=2, frozen=True, kw_only=True):
     clipped: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.probabilities_bp) not in (0, len(ImpulseKind)):
+        if len(self.probabilities_bp) not in (0, _KINDS):
             raise ValueError(
-                f"probabilities_bp has {len(self.probabilities_bp)} values, expected {len(ImpulseKind)} "
+                f"probabilities_bp has {len(self.probabilities_bp)} values, expected {_KINDS} "
                 "(one per impulse kind) or none"
             )
 
@@ -286,18 +287,25 @@ def decode(data: bytes) -> Message:
             RejectReason.TOO_LARGE, f"message of {len(data)} bytes, expected at most {MAX_MESSAGE_BYTES}"
         )
     try:
+        # Nearly all are in order: only what is not is looked at more closely.
+        message: Message = _DECODER.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    else:
+        if message.schema_version == SCHEMA_VERSION:
+            return message
+    try:
         version = _schema_version(data)
         if version != SCHEMA_VERSION:
             raise MessageError(
                 RejectReason.UNSUPPORTED_VERSION,
                 f"schema version {version}, this reader knows {SCHEMA_VERSION}; update the older side",
             )
-        message: Message = _DECODER.decode(data)
+        return _DECODER.decode(data)
     except msgspec.DecodeError as error:  # limits not kept, and text that is not UTF-8
         raise MessageError(RejectReason.MALFORMED, str(error)) from error
     except RecursionError as error:
         raise MessageError(RejectReason.MALFORMED, "arrays within arrays, deeper than any message has them") from error
-    return message
 
 
 def _schema_version(data: bytes) -> int:

@@ -40,7 +40,8 @@ What a node and a server say to each other, and the file format of recorded dete
 - After each connect the node says `Hello`, and the server answers with its `Heartbeat`. Both repeat `Heartbeat` every
   few seconds.
 - The node keeps each `Detection` until an `Ack` names it. The server acknowledges after its commit and never before.
-  What is not acknowledged within 0.5 s is sent again, then after twice as long each time up to 8 s.
+  What is not acknowledged within 2 s is sent again, then after twice as long each time up to 8 s; while
+  acknowledgements take long, after four times as long as they take. Then the node also has less on its way at a time.
 - (node, boot, sequence) is the identity of a detection. The same one twice is acknowledged and kept once. The same
   identity with other content is a `Reject` with reason `conflicting_duplicate`, and what came first stays.
 - A `Reject` that names boot and sequence is final, except `storage_unavailable`: the node sets that detection apart and

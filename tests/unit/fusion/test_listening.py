@@ -46,3 +46,38 @@ def test_forgotten_spans_do_not_bring_back_the_assumption() -> None:
     listening.forget_before(2_000_000_000)
     assert not _listens(listening, 0, 0.5)
     assert np.isinf(listening.spans_s(0)[0]).all()
+
+
+class _SlowListening:
+    """All spans of one node, joined by looking at every one."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+
+    def note(self, from_ns: int, until_ns: int) -> None:
+        touching = [span for span in self.spans if span[0] <= until_ns and from_ns <= span[1]]
+        self.spans = [span for span in self.spans if span not in touching]
+        starts, ends = [from_ns, *(span[0] for span in touching)], [until_ns, *(span[1] for span in touching)]
+        self.spans = sorted([*self.spans, (min(starts), max(ends))])
+
+    def forget_before(self, time_ns: int) -> None:
+        self.spans = [span for span in self.spans if span[1] >= time_ns]
+
+
+def test_noting_is_as_looking_at_every_span() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(200):
+        listening, slow = Listening(["a", "b"], assume=False), _SlowListening()
+        for now_ns in np.sort(rng.integers(0, 400, 30)).tolist():
+            from_ns = int(now_ns - rng.integers(0, 60))
+            until_ns = int(from_ns + rng.integers(0, 30))
+            listening.note("a", from_ns, until_ns)
+            slow.note(from_ns, until_ns)
+            if rng.random() < 0.3:
+                listening.forget_before(now_ns - 50)
+                slow.forget_before(now_ns - 50)
+            starts, ends = listening.spans_s(0)
+            there = np.isfinite(starts[0])
+            assert (starts[0, there] * 1e9).round().tolist() == [span[0] for span in slow.spans]
+            assert (ends[0, there] * 1e9).round().tolist() == [span[1] for span in slow.spans]
+            assert np.isinf(starts[1]).all()

@@ -45,6 +45,20 @@ NOW_NS = 1_545_180_566 * SECOND_NS
             "fail",
             "stuck for 6 s; restart the server",
         ),
+        (health.check_backlog(0.04, waiting=3, lateness_s=10.0), "ok", "messages are read 0.0 s after they were sent"),
+        (
+            health.check_backlog(7.6, waiting=4000, lateness_s=10.0),
+            "warn",
+            "behind by 8 s, 4000 detections wait at the nodes; none is lost, alerts are that late",
+        ),
+        (
+            health.check_backlog(61.0, waiting=50_000, lateness_s=10.0),
+            "fail",
+            (
+                "behind by 61 s, 50000 detections wait at the nodes; none is lost, but what is older than 10 s makes "
+                "no alert: look for what else uses the processor"
+            ),
+        ),
         (health.check_fusion("", failures=0), "ok", "no failure since start"),
         (health.check_rejects({}), "ok", "no message was rejected"),
         (

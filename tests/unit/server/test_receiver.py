@@ -381,3 +381,40 @@ def test_a_peer_that_is_gone_is_forgotten(intake: Intake, context: zmq.Context[z
 def test_an_endpoint_that_cannot_be_had_says_what_to_do(intake: Intake, endpoint: str, says: str) -> None:
     with Receiver("tcp://127.0.0.1:0", intake) as other, pytest.raises(TransportError, match=says):
         Receiver(endpoint.format(taken=other.endpoint), intake)
+
+
+def test_how_far_behind_is_the_median_of_what_heartbeats_waited(intake: Intake) -> None:
+    assert intake.behind_s(now_ns=NOW_NS) == 0.0
+    read_ns = NOW_NS + 7 * SECOND_NS
+    for node, sent_ns in (
+        ("a", NOW_NS),
+        ("b", NOW_NS - SECOND_NS),
+        # A clock that is an hour off is none, and one that is half a minute off moves nothing.
+        ("c", NOW_NS - 3600 * SECOND_NS),
+        ("d", NOW_NS + 30 * SECOND_NS),
+    ):
+        beat = msgspec.structs.replace(heartbeat(node), time_ns=sent_ns, clock_state=ClockState.PPS, unacked=5)
+        intake.take(node.encode(), [encode(beat)], now_ns=read_ns)
+    untimed = msgspec.structs.replace(heartbeat("e"), time_ns=0, clock_state=ClockState.UNTIMED, unacked=2)
+    intake.take(b"e", [encode(untimed)], now_ns=read_ns)
+    assert intake.behind_s(now_ns=read_ns) == 7.0
+    assert intake.waiting(now_ns=read_ns) == 22
+    # Of what was long ago nobody is behind.
+    assert intake.behind_s(now_ns=read_ns + 16 * SECOND_NS) == 0.0
+    assert intake.waiting(now_ns=read_ns + 16 * SECOND_NS) == 0
+
+
+def test_the_last_word_of_a_node_is_its_last_detection_too(intake: Intake, history: History) -> None:
+    intake.take(b"1", [encode(hello("a"))], now_ns=NOW_NS)
+    intake.commit(now_ns=NOW_NS)
+    later_ns = NOW_NS + SECOND_NS
+    intake.take(b"1", [encode(detection(0, node="a", boot=9))], now_ns=later_ns)
+    intake.take(b"2", [encode(detection(0, node="new", boot=9))], now_ns=later_ns)
+    assert intake.last_heard_ns() == {"a": later_ns, "new": later_ns}
+    intake.commit(now_ns=NOW_NS + 3 * SECOND_NS)
+    kept = {status.node: status for status in history.node_statuses()}
+    assert [(kept[node].boot, kept[node].last_heard_ns) for node in ("a", "new")] == [(9, later_ns)] * 2
+    assert kept["a"].hello_ns == NOW_NS
+    # A heartbeat after it is newer than it.
+    intake.take(b"1", [encode(heartbeat("a"))], now_ns=later_ns + 1)
+    assert intake.last_heard_ns()["a"] == later_ns + 1

@@ -195,7 +195,7 @@ def test_health_covers_every_part(server: Running) -> None:
     report = server.app.health()
     names = [check.name for check in report.checks]
     assert names == [
-        "store", "receiver", "fusion", "nodes", "node_health", "sites", "clocks", "rejects", "sinks", "disk",
+        "store", "receiver", "backlog", "fusion", "nodes", "node_health", "sites", "clocks", "rejects", "sinks", "disk",
         "event_clock",
     ]  # fmt: skip
     assert {check.name for check in report.checks if check.status != "ok"} == set()

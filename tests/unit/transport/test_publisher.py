@@ -431,3 +431,49 @@ def test_curve_keys_are_not_in_a_repr_and_a_wrong_server_key_is_explained(
             assert publisher.connected is connects
             assert ("it does not have the key that is pinned here" in publisher.connection_problem) is not connects
     socket.close()
+
+
+def _slow_down(publisher: Publisher, server: Server, clock: Clock) -> None:
+    """Have the server acknowledge one detection at once and the next ten seconds late: the window of 8 is halved."""
+    for sequence, late_s in enumerate((0.0, 10.0)):
+        publisher.send(detection(sequence))
+        until(publisher, server, lambda: len(server.detections()) > sequence)  # noqa: B023
+        clock.now_s += late_s
+        server.say(Ack(boot=7, sequences=(sequence,)))
+        until(publisher, server, lambda: not publisher.unacked)
+    server.heard.clear()
+
+
+@pytest.mark.parametrize(("is_shot", "expected"), [(True, [11, 10]), (False, [13, 10])])
+def test_while_the_server_is_behind_less_is_on_its_way_and_the_latest_goes_first(
+    publisher: Publisher, server: Server, clock: Clock, *, is_shot: bool, expected: list[int]
+) -> None:
+    until(publisher, server, lambda: publisher.counters.heartbeats_sent)
+    _slow_down(publisher, server, clock)
+    other = msgspec.structs.replace(
+        detection(11), probabilities_bp=(9_000 if is_shot else 100, 200, 200, 200, 200, 200)
+    )
+    for item in (*map(detection, range(2, 11)), other, detection(12), detection(13)):
+        publisher.send(item)
+    # Eight at once, twice the window of four. Three that are acknowledged at once open it by one each, so that there is
+    # room for two: the likely shot or else the latest, and the oldest.
+    until(publisher, server, lambda: server.detections() == list(range(2, 10)))
+    server.say(Ack(boot=7, sequences=(2, 3, 4)))
+    until(publisher, server, lambda: len(server.detections()) == 10)
+    assert server.detections()[8:] == expected
+
+
+def test_while_the_server_is_behind_nothing_is_sent_again_in_haste(
+    publisher: Publisher, server: Server, clock: Clock
+) -> None:
+    until(publisher, server, lambda: publisher.counters.heartbeats_sent)
+    _slow_down(publisher, server, clock)
+    resent = publisher.counters.resent
+    publisher.send(detection(2))
+    until(publisher, server, lambda: server.detections() == [2])
+    clock.now_s += 39.0
+    publisher.poll(0)
+    assert publisher.counters.resent == resent
+    clock.now_s += 2.0
+    publisher.poll(0)
+    assert publisher.counters.resent == resent + 1
