@@ -100,6 +100,8 @@ class _TrackedIncident:
     told_as: _Told | None = None
     shots: list[Shot] = field(default_factory=list)
     """What it holds now, or held last."""
+    is_held_back: bool = False
+    """Whether it was never told, since it was too unlikely when last looked at."""
 
 
 @dataclass(slots=True, eq=False)
@@ -167,6 +169,12 @@ class FusionEngine:
         self._incidents: list[_TrackedIncident] = []
         self._shots: list[_TrackedShot] = []
         self._known: dict[DetectionId, IncidentRecord] = {}
+        self._forgotten_untold = 0
+
+    @property
+    def held_back(self) -> int:
+        """How many incidents were located and never told, since gunfire is less likely than is asked for."""
+        return self._forgotten_untold + sum(incident.is_held_back for incident in self._incidents)
 
     def restore(self, records: Iterable[IncidentRecord]) -> None:
         """Take over incidents told before a restart: what is concluded again from their detections keeps their id.
@@ -380,10 +388,16 @@ class FusionEngine:
             elif incident.told is not None and incident.told.state is not IncidentState.RETRACTED:
                 state = IncidentState.RETRACTED
             else:
+                incident.is_held_back = False
                 continue
             now = make_incident(
                 incident.identity, incident.shots, revision=incident.revision + 1, state=state, as_of_ns=now_ns
             )
+            incident.is_held_back = (
+                not incident.revision and now.probability < self._settings.incidents.least_probability
+            )
+            if incident.is_held_back:
+                continue
             signature = _Told(now.rounds, now.x_m, now.y_m, now.cep95_m, _heard(now))
             if state is not IncidentState.RETRACTED and not self._is_news(incident.told_as, signature, settled=settled):
                 continue
@@ -414,11 +428,15 @@ class FusionEngine:
         self._listening.forget_before(forget_ns)
         self._associator.age(strike_before_ns=too_old_ns, forget_before_ns=forget_ns)
         gap_ns = ns_from_seconds(self._settings.incidents.gap_s)
-        self._incidents = [
+        kept = [
             incident
             for incident in self._incidents
             if any(shot.location.origin_time_ns >= too_old_ns - gap_ns for shot in incident.shots)
         ]
+        self._forgotten_untold += sum(item.is_held_back for item in self._incidents) - sum(
+            item.is_held_back for item in kept
+        )
+        self._incidents = kept
         self._shots = [
             tracked
             for tracked in self._shots

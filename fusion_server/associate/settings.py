@@ -62,6 +62,9 @@ class AssociateSettings:
     class_weight, class_usual_probability : float
         How much the node's classifier counts in telling a shot's arrival from clutter, and what probability of gunshot
         it gives the usual impulse: one that says neither.
+    class_least_log_odds : float
+        A trained network speaks against a shot by this much at the most, weighted: what is strange to it is strange at
+        every node alike, and must not outweigh what times and levels say. Below it the incident's probability decides.
     rule_models : tuple of str
         Classifiers that are no trained network, and no classifier.
     rule_weight, rule_usual_probability : float
@@ -107,6 +110,7 @@ class AssociateSettings:
     burst_log_evidence: float = 12.0
     class_weight: float = 1.5
     class_usual_probability: float = 0.9
+    class_least_log_odds: float = -1.0
     rule_models: tuple[str, ...] = ("", "impulse-rules-1", "simulated")
     rule_weight: float = 2.0
     rule_usual_probability: float = 0.6

@@ -170,7 +170,7 @@ class Store:
 def _class_odds(arrivals: Sequence[Arrival], settings: AssociateSettings) -> FloatArray:
     """Return the weighted log odds that each node's classifier gives a gunshot, over those it gives the usual impulse.
 
-    Unclassified arrivals say nothing. Shape (n_arrivals,).
+    Unclassified arrivals say nothing; a network's word against a shot is bounded. Shape (n_arrivals,).
     """
     rules = frozenset(settings.rule_models)
     plain = np.array([arrival.model_id in rules for arrival in arrivals], dtype=np.bool_)
@@ -178,7 +178,8 @@ def _class_odds(arrivals: Sequence[Arrival], settings: AssociateSettings) -> Flo
     said = np.array([math.nan if item.gunshot_probability is None else item.gunshot_probability for item in arrivals])
     probability = np.clip(np.where(np.isnan(said), usual, said), _LEAST_PROBABILITY, 1.0 - _LEAST_PROBABILITY)
     odds = np.log(probability / (1.0 - probability)) - np.log(usual / (1.0 - usual))
-    weighted: FloatArray = np.where(plain, settings.rule_weight, settings.class_weight) * odds
+    learned = np.maximum(settings.class_weight * odds, settings.class_least_log_odds)
+    weighted: FloatArray = np.where(plain, settings.rule_weight * odds, learned)
     return weighted
 
 

@@ -31,6 +31,8 @@ class IncidentSettings:
         Nobody moves faster between rounds.
     fire_mode_probability : float
         A fire mode is told from this probability on.
+    least_probability : float
+        An incident is told once gunfire is at least this likely; until then it is held back, and looked at again.
     """
 
     gap_s: float = 10.0
@@ -42,3 +44,4 @@ class IncidentSettings:
     significance: float = 0.01
     fastest_mps: float = 40.0
     fire_mode_probability: float = 0.9
+    least_probability: float = 0.02

@@ -11,7 +11,7 @@ from shotline_recordings.dataset import Dataset, Scene, TruthEvent
 from shotline_replay.charts import Series, close_up, error_cdf, overview, residual_histogram, residual_scatter
 from shotline_replay.replay import RETRACTED
 from shotline_replay.report import Report
-from shotline_replay.summary import summary_rows
+from shotline_replay.summary import nothing_found, summary_rows
 
 __all__ = ["report_page"]
 
@@ -122,7 +122,8 @@ def report_page(
             "all are in incidents.jsonl.</p>"
         )
     if not incidents:
-        parts.append("<p>None.</p>")
+        why = " ".join(nothing_found(report)) or "None."
+        parts.append(f"<p>{escape(why)}</p>")
     parts.append(f'<p class="quiet">{escape(ALERT_NOTICE)}</p></body></html>\n')
     return "\n".join(parts)
 

@@ -17,7 +17,7 @@ from itertools import groupby
 from fusion_server.engine import FusionEngine, FusionSettings
 from fusion_server.registry import Registry
 from sensor_node.player import FilePlayer, FileSource
-from sensor_node.profile import NodeProfile
+from sensor_node.profile import NodeProfile, Summary
 from shotline.domain import ClockState, Incident
 from shotline.errors import DatasetError
 from shotline.messages import Detection
@@ -80,12 +80,19 @@ class SceneRun:
         How many detections the engine fused, and how many it could not use, by reason.
     heard : tuple[Detection, ...]
         What the nodes reported, in the order in which they did; empty unless sound was replayed.
+    onsets, onsets_rejected : int | None
+        Onsets that the nodes found, and those of them too close to the noise to be reported; None without sound.
+    held_back : int | None
+        Incidents that fusion located and did not tell; None when nobody counted.
     """
 
     scene: str
     revisions: tuple[IncidentRecord, ...]
     dispositions: dict[str, int] = field(default_factory=dict)
     heard: tuple[Detection, ...] = ()
+    onsets: int | None = None
+    onsets_rejected: int | None = None
+    held_back: int | None = None
 
 
 def require_source(dataset: Dataset, source: Source) -> None:
@@ -139,15 +146,21 @@ def hear(recording: Recording, *, model: str = DEFAULT_CLASSIFIER) -> list[Heard
 
     That is the end of the block of sound after which the node's pipeline has the whole frame of the onset.
     """
+    return _listen(recording, model)[0]
+
+
+def _listen(recording: Recording, model: str) -> tuple[list[Heard], Summary]:
+    """Return the same as `hear`, and what the node counted."""
     app = node_app(recording, model=model)
-    return [
+    heard = [
         Heard(max(app.event_time_ns, detection.arrival_time_ns), detection)
         for detections in app.detections(lambda _: True)
         for detection in detections
     ]
+    return heard, app.summary
 
 
-def fuse(scene: Scene, heard: Iterable[Heard]) -> SceneRun:
+def fuse(scene: Scene, heard: Iterable[Heard], *, settings: FusionSettings | None = None) -> SceneRun:
     """Feed a scene's detections to a fusion engine as event time passes.
 
     The engine thinks at ticks of event time. Before each tick it is given just what the server would have had by then;
@@ -158,8 +171,9 @@ def fuse(scene: Scene, heard: Iterable[Heard]) -> SceneRun:
     scene : Scene
     heard : iterable of Heard
         In the order in which the server gets them.
+    settings : FusionSettings, optional
     """
-    settings = FusionSettings()
+    settings = settings or FusionSettings()
     tick_ns = ns_from_seconds(settings.tick_s)
     engine = FusionEngine(registry=Registry(scene.sites), weather=scene.weather, settings=settings)
     records: list[IncidentRecord] = []
@@ -174,7 +188,7 @@ def fuse(scene: Scene, heard: Iterable[Heard]) -> SceneRun:
             dispositions[engine.add(item.detection).value] += 1
         keep(engine.advance_to(tick * tick_ns))
     keep(engine.finish())
-    return SceneRun(scene.name, tuple(records), dict(sorted(dispositions.items())))
+    return SceneRun(scene.name, tuple(records), dict(sorted(dispositions.items())), held_back=engine.held_back)
 
 
 def replay_dataset(
@@ -240,7 +254,7 @@ def _replay_sound(
     scenes: Sequence[Scene], *, model: str, jobs: int, progress: Callable[[str, int, int], None]
 ) -> list[SceneRun]:
     work = [episode for scene in scenes for episode in sound_episodes(scene)]
-    runs: dict[str, SceneRun] = {scene.name: SceneRun(scene.name, ()) for scene in scenes}
+    runs: dict[str, SceneRun] = {scene.name: SceneRun(scene.name, (), {}, (), 0, 0, 0) for scene in scenes}
     for done, run in enumerate(in_parallel(partial(_hear_and_fuse, model=model), work, jobs=jobs), start=1):
         before = runs[run.scene]
         dispositions = Counter(before.dispositions) + Counter(run.dispositions)
@@ -249,16 +263,25 @@ def _replay_sound(
             before.revisions + run.revisions,
             dict(sorted(dispositions.items())),
             before.heard + run.heard,
+            (before.onsets or 0) + (run.onsets or 0),
+            (before.onsets_rejected or 0) + (run.onsets_rejected or 0),
+            (before.held_back or 0) + (run.held_back or 0),
         )
         progress("hear", done, len(work))
     return list(runs.values())
 
 
 def _hear_and_fuse(episode: Episode, *, model: str) -> SceneRun:
-    heard = [item for recording in episode.recordings for item in hear(recording, model=model)]
+    listened = [_listen(recording, model) for recording in episode.recordings]
+    heard = [item for mine, _ in listened for item in mine]
     heard.sort(key=lambda item: (item.available_ns, item.detection.uid))
     run = fuse(episode.scene, heard)
-    return replace(run, heard=tuple(item.detection for item in heard))
+    return replace(
+        run,
+        heard=tuple(item.detection for item in heard),
+        onsets=sum(summary.onsets for _, summary in listened),
+        onsets_rejected=sum(summary.rejected_onsets for _, summary in listened),
+    )
 
 
 def _in_order_of_arrival(detections: Iterable[Detection]) -> list[Heard]:

@@ -21,6 +21,7 @@ from shotline.records import IncidentRecord
 from shotline_recordings.dataset import Dataset
 from shotline_recordings.score import LatencyStats, Score, alert_delay_s, latency_stats, score_scene, summarise
 from shotline_replay.replay import RETRACTED
+from shotline_replay.stages import Stages
 from shotline_replay.tuples import LocatorReport
 
 __all__ = [
@@ -135,6 +136,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     incidents_retracted: int
     revisions: int
     dispositions: dict[str, int] = {}
+    stages: Stages | None = None
     score: Score | None = None
     alert_delay: LatencyStats | None = None
     locator: LocatorReport | None = None

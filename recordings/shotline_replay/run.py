@@ -10,6 +10,7 @@ from typing import Literal
 
 from shotline.domain import Site
 from shotline.errors import InputError, StorageError
+from shotline.messages import Detection
 from shotline.records import IncidentRecord
 from shotline_models.registry import DEFAULT_CLASSIFIER
 from shotline_recordings.dataset import Dataset, Scene, open_dataset, save_dataset
@@ -32,6 +33,7 @@ from shotline_replay.report import (
     write_lines,
     write_text,
 )
+from shotline_replay.stages import Stages, stages_of
 from shotline_replay.tuples import SceneFixes, locate_dataset, locator_report
 
 __all__ = ["Loader", "Request", "check_model", "make_folder", "replay_to_folder", "write_fusion_outputs"]
@@ -110,6 +112,7 @@ def write_fusion_outputs(
     """Score what fusion concluded and write everything but the timing."""
     revisions = [record for item in runs for record in item.revisions]
     latest = latest_revisions(revisions)
+    standing = sum(record.state != RETRACTED for record in latest)
     dispositions: dict[str, int] = {}
     for item in runs:
         for name, count in item.dispositions.items():
@@ -119,10 +122,11 @@ def write_fusion_outputs(
         dataset=describe_dataset(dataset),
         run=run,
         software=describe_software(),
-        incidents=sum(record.state != RETRACTED for record in latest),
-        incidents_retracted=sum(record.state == RETRACTED for record in latest),
+        incidents=standing,
+        incidents_retracted=len(latest) - standing,
         revisions=len(revisions),
         dispositions=dispositions,
+        stages=_stages(dataset, runs, run, told=len(latest), taken_back=len(latest) - standing),
         score=score_dataset(dataset, latest),
         alert_delay=event_time_delay(revisions),
         live=live,
@@ -134,6 +138,16 @@ def write_fusion_outputs(
     series = [] if report.score is None else _series(report.score)
     write_text(out / "report.html", report_page(report, dataset, latest, series=series))
     return report
+
+
+def _stages(dataset: Dataset, runs: Sequence[SceneRun], run: RunInfo, *, told: int, taken_back: int) -> Stages:
+    detections: list[Detection] | None = None
+    if run.source != Source.AUDIO.value:
+        detections = [item for scene in dataset.scenes for item in scene.detections]
+    elif not run.live:
+        detections = [item for each in runs for item in each.heard]
+    recordings = sum(len(scene.recordings) for scene in dataset.scenes) if run.source == Source.AUDIO.value else None
+    return stages_of(runs, detections, recordings=recordings, told=told, taken_back=taken_back)
 
 
 def make_folder(path: Path) -> None:

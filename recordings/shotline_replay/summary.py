@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shotline_recordings.score import LatencyStats, LocationScore
 from shotline_replay.report import Report
+from shotline_replay.stages import explain_nothing
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Row", "show", "summary_rows"]
+__all__ = ["Row", "nothing_found", "show", "summary_rows"]
 
 
 class Row(NamedTuple):
@@ -26,6 +27,13 @@ def summary_rows(report: Report) -> list[Row]:
     return [*_fusion_rows(report), *_locator_rows(report), *_waiting_rows(report)]
 
 
+def nothing_found(report: Report) -> list[str]:
+    """Return how far a replay came that found nothing, in sentences; none when an incident stands."""
+    if report.stages is None:
+        return []
+    return explain_nothing(report.stages, dispositions=report.dispositions, model=report.run.model)
+
+
 def show(report: Report, console: Console) -> None:
     """Print the figures as a table."""
     from rich.table import Table
@@ -39,6 +47,8 @@ def show(report: Report, console: Console) -> None:
     for row in summary_rows(report):
         table.add_row(row.what, row.value, *([row.published] if beside else []))
     console.print(table)
+    for sentence in nothing_found(report):
+        console.print(sentence, markup=False, soft_wrap=True)
     for warning in report.dataset.warnings:
         console.print(f"note: {warning}", style="dim", markup=False, soft_wrap=True)
 

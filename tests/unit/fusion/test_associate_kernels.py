@@ -79,6 +79,30 @@ def test_a_classifier_counts_as_its_kind_does_and_none_counts_nothing(rng: np.ra
         assert seen == pytest.approx(wanted.get((arrival.model_id, arrival.gunshot_probability or 0.0), 0.0), abs=1e-12)
 
 
+def test_a_networks_word_against_a_shot_is_bounded_and_its_word_for_one_is_not(rng: np.random.Generator) -> None:
+    said = (
+        ("a-network", 0.05),
+        ("a-network", 0.5),
+        ("a-network", 0.88),
+        ("a-network", 0.97),
+        ("impulse-rules-1", 0.05),
+    )
+    arrivals = [
+        replace(arrival, model_id=model, gunshot_probability=probability)
+        for arrival, (model, probability) in zip(_arrivals(rng, 5, 10.0), said, strict=True)
+    ]
+    seen = dict(
+        zip(
+            [(item.model_id, item.gunshot_probability) for item in sorted(arrivals, key=lambda item: item.time_ns)],
+            _store(arrivals).columns.odds[0, :5].tolist(),
+            strict=True,
+        )
+    )
+    assert seen["a-network", 0.05] == seen["a-network", 0.5] == SETTINGS.class_least_log_odds
+    assert SETTINGS.class_least_log_odds < seen["a-network", 0.88] < 0.0 < seen["a-network", 0.97]
+    assert seen["impulse-rules-1", 0.05] < SETTINGS.class_least_log_odds
+
+
 @pytest.mark.parametrize("listens_after_s", [-1e6, 0.0, 4.0])
 def test_clutter_is_what_its_docstring_says(rng: np.random.Generator, listens_after_s: float) -> None:
     arrivals = _arrivals(rng, 60, 10.0)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from conftest import START_NS, Network, last_of_each, play
 
 from fusion_server.engine import Disposition, FusionSettings
+from fusion_server.incidents import IncidentSettings
 from shotline.atmosphere import Weather
 from shotline.domain import ClockState, IncidentState
+from shotline.messages import Detection
 from shotline.records import incident_record
 from shotline.units import NS_PER_S, ns_from_seconds
 
@@ -176,6 +180,38 @@ def test_dispositions(network: Network) -> None:
     assert engine.add(network.detection(site, START_NS + 9 * NS_PER_S)) is Disposition.TOO_LATE
     assert engine.add(network.detection(site, START_NS + 11 * NS_PER_S)) is Disposition.FUSED
     assert engine.add(network.detection(site, START_NS + 23 * NS_PER_S)) is Disposition.IN_FUTURE
+
+
+def _said(detections: list[Detection], probability_bp: int) -> list[Detection]:
+    words = (probability_bp, 0, 0, 0, 10_000 - probability_bp, 0)
+    return [msgspec.structs.replace(item, probabilities_bp=words, model_id="a-network") for item in detections]
+
+
+def test_a_shot_that_a_network_is_unsure_of_at_every_node_is_told(network: Network, rng: np.random.Generator) -> None:
+    """Was lost: nine nodes that say 0.34 each were nine vetoes, though all had learned from the same sounds."""
+    told = play(network.engine(), _said(network.shot(300.0, 350.0, 1.0, rng=rng), 3_400))
+    (final,) = last_of_each(told)
+    assert math.hypot(final.x_m - 300.0, final.y_m - 350.0) < 3.0
+    assert 0.02 < final.probability < 0.5
+
+
+def test_what_is_hardly_gunfire_is_held_back_and_counted(network: Network, rng: np.random.Generator) -> None:
+    engine = network.engine()
+    bang = _said(network.shot(300.0, 350.0, 1.0, rng=rng), 100)
+    assert play(engine, bang) == []
+    assert engine.held_back == 1
+    told_all = replace(FusionSettings(), incidents=IncidentSettings(least_probability=0.0))
+    (final,) = last_of_each(play(network.engine(settings=told_all), bang))
+    assert final.probability < 0.02
+
+
+def test_an_incident_that_was_held_back_is_told_once_it_is_likelier(network: Network, rng: np.random.Generator) -> None:
+    engine = network.engine()
+    bang = _said(network.shot(300.0, 350.0, 1.0, rng=rng), 100)
+    shots = [item for at_s in (4.0, 5.0, 6.0) for item in _said(network.shot(300.0, 350.0, at_s, rng=rng), 9_900)]
+    (final,) = last_of_each(play(engine, bang + shots))
+    assert final.rounds == 4
+    assert engine.held_back == 0
 
 
 def test_a_late_detection_still_improves_the_incident(network: Network, rng: np.random.Generator) -> None:
