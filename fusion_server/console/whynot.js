@@ -36,13 +36,12 @@ export function leftOut(shot) {
 
 // What fusion expected of each node where the server says so; otherwise the silences that the round's own record keeps.
 export function missed(shot, heard) {
-  if (heard) {
-    const lines = heard.nodes.filter(({ outcome }) => outcome === "missed").map(({ node, expected_probability: p }) => said("○", `${node}: would have heard it with ${percent(p)}`));
-    return lines.length ? plain(lines) : element("p", { class: "quiet", text: "No node that should have heard it missed it." });
-  }
   const silent = shot.silent ?? [];
-  if (!silent.length) return null;
-  return plain(silent.map(({ node, distance_m, probability }) => said("○", `${node}, ${metres(distance_m)} away: would have heard it with ${percent(probability)}`)));
+  const away = new Map(silent.map(({ node, distance_m }) => [node, `, ${metres(distance_m)} away`]));
+  const line = (node, probability) => said("○", `${node}${away.get(node) ?? ""}: would have heard it with ${percent(probability)}`);
+  if (!heard) return silent.length ? plain(silent.map(({ node, probability }) => line(node, probability))) : null;
+  const lines = heard.nodes.filter(({ outcome }) => outcome === "missed").map((one) => line(one.node, one.expected_probability));
+  return lines.length ? plain(lines) : element("p", { class: "quiet", text: "No node that should have heard it missed it." });
 }
 
 export function others(shot) {
