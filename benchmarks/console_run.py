@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,6 +116,7 @@ def serve(folder: Path) -> None:
                 y_m=float(rng.uniform(-250.0, 250.0)),
                 time_ns=time.time_ns() - round(1e9 * order.get("seconds_ago", 3.0)),
             )
+            record = msgspec.structs.replace(record, probability=order.get("probability", record.probability))
             history.append_incident(record)
             committed[record.id] = 1e3 * time.time()
             if order.get("tell", True):
@@ -204,11 +206,12 @@ def percentiles(values: list[float]) -> dict[str, float]:
 
 
 def one_by_one(browser: Browser, server: Server, *, first: int, alerts: int) -> dict[str, float]:
-    """Commit alerts apart from each other; ten by ten worse than those before, so that each is among the first rows."""
+    """Commit alerts apart from each other; each is a little worse than the last, so that it is the first row."""
     values: list[float] = []
     rng = np.random.default_rng(1)
     for number in range(first, first + alerts):
-        done = server.ask("commit", first=number, count=1, rounds=6 + (number - first) // 10, seconds_ago=3.0)
+        sure = 0.6 + 0.3 * number / 100_000
+        done = server.ask("commit", first=number, count=1, rounds=6, probability=sure, seconds_ago=3.0)
         values += seen(browser, done["committed_ms"], within_s=5.0)
         time.sleep(float(rng.uniform(0.02, 0.2)))
     return percentiles(values) | {"missed": alerts - len(values)}
@@ -216,7 +219,7 @@ def one_by_one(browser: Browser, server: Server, *, first: int, alerts: int) -> 
 
 def confirm(browser: Browser, server: Server, *, first: int) -> dict[str, Any]:
     """Take one alert from its appearance to confirmed, by the keyboard alone."""
-    done = server.ask("commit", first=first, count=1, rounds=40 - first % 10, seconds_ago=1.0)
+    done = server.ask("commit", first=first, count=1, rounds=9, probability=0.9 + first / 1e6, seconds_ago=1.0)
     (name,) = done["committed_ms"]
     seen(browser, done["committed_ms"])
     is_open = f"document.querySelector('#incidents [aria-current]')?.dataset.incident == '{name}'"
