@@ -51,6 +51,7 @@ _UNKNOWN_SIGMA_M = 10.0
 _MOST_UNCERTAIN_M = 100.0
 _FIX_SPACING_S = 0.9
 _NEWTON_STEPS = 8
+_BACK_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +174,9 @@ class Place:
         The surveyed one; without a survey, the average of GPS.
     source : PlaceSource
     moved : bool
-        The newest windows are all elsewhere: by more than 20 m, and by more than their error and that of what they
-        are compared with. ``position`` stays what it was until a person says otherwise.
+        The newest windows are all elsewhere, by more than 20 m and three times their error; or the mean of an hour or
+        three is, by less, but by six times what such means wander or jump. ``position`` stays what it was until a
+        person says otherwise.
     seen : Position | None
         What the newest window says; None before there is one.
     offset_m : float | None
@@ -250,6 +252,14 @@ class PlaceSettings:
         And it must exceed so many sigma of itself.
     moved_windows : int
         So many windows in a row must be elsewhere; so many in a row back end it.
+    near_windows : tuple of int
+        Shorter moves are looked for in means of so many windows.
+    near_over_m : float
+        Least distance of such a mean that counts as moved.
+    near_sigmas : float
+        And it must exceed so many sigma of itself.
+    near_history : int
+        So many windows, older than those in the means, must have shown first how fixes wander here.
     window_sigma_m : float
         1-sigma of a window, at the least, until windows have shown how much they differ.
     bias_sigma_m, bias_sigma_up_m : float
@@ -268,19 +278,25 @@ class PlaceSettings:
     moved_over_m: float = 20.0
     moved_sigmas: float = 3.0
     moved_windows: int = 2
+    near_windows: tuple[int, ...] = (6, 18)
+    near_over_m: float = 6.0
+    near_sigmas: float = 6.0
+    near_history: int = 72
     window_sigma_m: float = 3.0
     bias_sigma_m: float = 1.0
     bias_sigma_up_m: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("least_fixes", "reference_windows", "moved_windows"):
+        for name in ("least_fixes", "reference_windows", "moved_windows", "near_history"):
             if getattr(self, name) < 1:
                 raise InputError(f"{getattr(self, name)} is less than 1", field=name)
         if self.most_windows < self.reference_windows:
             raise InputError(
                 f"{self.most_windows} is less than reference_windows, {self.reference_windows}", field="most_windows"
             )
-        for name in ("window_s", "moved_over_m", "moved_sigmas", "window_sigma_m"):
+        if not self.near_windows or min(self.near_windows) < 1:
+            raise InputError(f"{self.near_windows}: expected one or more, each 1 or more", field="near_windows")
+        for name in ("window_s", "moved_over_m", "moved_sigmas", "near_over_m", "near_sigmas", "window_sigma_m"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise InputError(f"{getattr(self, name)} is not more than 0 and finite", field=name)
         for name in ("bias_sigma_m", "bias_sigma_up_m"):
@@ -307,6 +323,14 @@ class _Average:
     sigma_up_m: float
     window_sigma_m: float
     window_sigma_up_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """A move of some metres: from where in the plane, and how far."""
+
+    from_m: _Floats
+    far_m: float
 
 
 class PlaceKeeper:
@@ -337,13 +361,15 @@ class PlaceKeeper:
         self._open: list[_Row] = []
         self._open_since_ns = 0
         self._newest_ns: int | None = None
-        self._windows: deque[_Row] = deque(maxlen=self._settings.most_windows)
+        self._table: _Floats = np.empty((0, len(_Row._fields)))
         self._average: _Average | None = None
         self._seen: _Row | None = None
         self._offset_m: float | None = None
         self._limit_m: float | None = None
         self._away = self._back = 0
         self._moved = False
+        self._near: _Near | None = None
+        self._recent: deque[_Row] = deque(maxlen=max(self._settings.near_windows))
         self._fixes = self._used = 0
         self._closed = self._thin = self._elsewhere = 0
         self._rejected: Counter[FixReject] = Counter()
@@ -383,21 +409,29 @@ class PlaceKeeper:
             return NoPlace(reason, self._fixes)
         seen = None
         if self._seen is not None and self._frame is not None:
-            average = self._average or self._average_of([self._seen])
+            average = self._average or self._average_of(np.array([self._seen]))
             sigma_m = math.hypot(average.window_sigma_m, self._settings.bias_sigma_m)
             sigma_up_m = math.hypot(average.window_sigma_up_m, self._settings.bias_sigma_up_m)
             seen = Position(*self._frame.to_geodetic(self._seen[:3]), sigma_m, sigma_up_m)
-        return Place(position, source, self._moved, seen, self._offset_m, self._limit_m, len(self._windows))
+        return Place(
+            position,
+            source,
+            self._moved or self._near is not None,
+            seen,
+            self._offset_m,
+            self._limit_m,
+            len(self._table),
+        )
 
     def _standing(self) -> tuple[PlaceSource, Position | None]:
         if self._survey is not None:
             return PlaceSource.SURVEY, self._survey
-        mature = len(self._windows) >= self._settings.reference_windows
+        mature = len(self._table) >= self._settings.reference_windows
         if self._remembered is not None and not mature:
             return PlaceSource.REMEMBERED, self._remembered
         average = self._average
         if average is None and len(self._open) >= self._settings.least_fixes:
-            average = self._average_of([_median(self._open)])
+            average = self._average_of(np.array([_median(self._open)]))
         if average is None or self._frame is None:
             return PlaceSource.GPS, None
         geodetic = self._frame.to_geodetic(average.enu_m)
@@ -430,6 +464,8 @@ class PlaceKeeper:
         window = _median(rows)
         self._closed += 1
         self._seen = window
+        self._recent.append(window)
+        self._judge_near()
         reference = self._reference()
         if reference is not None and self._is_elsewhere(window, reference):
             self._elsewhere += 1
@@ -438,13 +474,62 @@ class PlaceKeeper:
             return
         self._away, self._back = 0, self._back + 1
         self._moved = self._moved and self._back < self._settings.moved_windows
-        self._windows.append(window)
-        self._average = self._average_of(self._windows)
+        if self._near is None:
+            self._table = np.vstack([self._table, window])[-self._settings.most_windows :]
+        self._average = self._average_of(self._table)
+
+    def _judge_near(self) -> None:
+        """Look for a move shorter than 20 m, by means of the newest windows and by how these wandered before them.
+
+        It is there when such a mean is far from the average of all before, or from the survey; or when it has jumped:
+        slow errors that would hide a move do not do that. It ends when the mean of the shortest such time is back
+        within a quarter of the way.
+        """
+        settings = self._settings
+        # While it counts as moved no window enters the history, so none need be kept out of it.
+        history = self._table if self._near is not None else self._table[: -len(self._recent)]
+        if len(history) < settings.near_history or self._frame is None:
+            return
+        own = self._average_of(history)
+        home_m = np.array(own.enu_m[:2])
+        table, recent = history[:, :2], np.array(self._recent)[:, :2]
+        shortest = min(settings.near_windows)
+        if self._near is not None:
+            back_m = math.hypot(*(np.mean(recent[-shortest:], axis=0) - self._near.from_m))
+            if len(recent) >= shortest and back_m < _BACK_SHARE * self._near.far_m:
+                self._near = None
+            return
+        # Of their own average reflections that come back each day are a part, as of the newest mean.
+        wander_m = math.sqrt(max(0.0, own.sigma_m**2 - settings.bias_sigma_m**2))
+        references = [(home_m, wander_m)]
+        if (known := self._survey) is not None:
+            enu_m = self._frame.to_enu_m(known.lat_deg, known.lon_deg, known.height_m)
+            references.append((np.array(enu_m[:2]), math.hypot(known.sigma_m, settings.bias_sigma_m)))
+        likeness = _likeness(table - home_m)
+        for count in settings.near_windows:
+            if len(recent) < count:
+                continue
+            mean = np.mean(recent[-count:], axis=0)
+            mean_m = own.window_sigma_m * math.sqrt(_mean_variance(likeness, count))
+            mean_m = max(mean_m, _sigma_of(_means(table, count)))
+            for place_m, sigma_m in references:
+                self._note_near(place_m, mean - place_m, math.hypot(sigma_m, mean_m))
+        newest = max(1, shortest // 2)
+        if len(recent) >= newest + shortest:
+            before = np.mean(recent[-newest - shortest : -newest], axis=0)
+            jumps = _means(table, newest)[shortest:] - _means(table, shortest)[:-newest]
+            self._note_near(home_m, np.mean(recent[-newest:], axis=0) - before, _sigma_of(jumps))
+
+    def _note_near(self, from_m: _Floats, apart_m: _Floats, sigma_m: float) -> None:
+        """Hold a distance against its error, and keep it when it counts as a move."""
+        far_m = math.hypot(*apart_m)
+        if self._near is None and far_m > max(self._settings.near_over_m, self._settings.near_sigmas * sigma_m):
+            self._near = _Near(from_m, far_m)
 
     def _reference(self) -> _Average | None:
         """Return what a new window is compared with: survey, else long average, else what is remembered."""
         known = self._survey
-        if known is None and len(self._windows) >= self._settings.reference_windows:
+        if known is None and len(self._table) >= self._settings.reference_windows:
             return self._average
         known = known or self._remembered
         if known is None or self._frame is None:
@@ -454,15 +539,15 @@ class PlaceKeeper:
 
     def _is_elsewhere(self, window: _Row, reference: _Average) -> bool:
         settings = self._settings
-        one = self._average or self._average_of([window])
+        one = self._average or self._average_of(np.array([window]))
         sigma_m = math.hypot(reference.sigma_m, one.window_sigma_m)
         self._offset_m = math.hypot(window.east_m - reference.enu_m[0], window.north_m - reference.enu_m[1])
         self._limit_m = max(settings.moved_over_m, settings.moved_sigmas * sigma_m)
         return self._offset_m > self._limit_m
 
-    def _average_of(self, windows: Sequence[_Row]) -> _Average:
+    def _average_of(self, table: _Floats) -> _Average:
+        """Return the average of windows, a row each."""
         settings = self._settings
-        table = np.array(windows)
         centre = np.median(table[:, :3], axis=0)
         apart = table[:, :3] - centre
         stated_m = max(settings.window_sigma_m, float(np.median(table[:, 3])))
@@ -505,8 +590,19 @@ def _window_sigma_m(apart_m: _Floats, stated_m: float) -> float:
 def _independent(apart_m: _Floats) -> float:
     """Return how many independent windows tell as much as these do: n (1 - r) / (1 + r), r their likeness.
 
-    For a first-order autoregression with lag-one correlation r [BayleyHammersley1946]. Before there are many windows r
-    leans to three quarters.
+    For a first-order autoregression with lag-one correlation r [BayleyHammersley1946].
+
+    Parameters
+    ----------
+    apart_m : ndarray, shape (n_windows, n_axes), float64
+        Windows in order of time, from their median, metres.
+    """
+    likeness = _likeness(apart_m)
+    return max(1.0, len(apart_m) * (1.0 - likeness) / (1.0 + likeness))
+
+
+def _likeness(apart_m: _Floats) -> float:
+    """Return the correlation of neighbouring windows. Before there are many it leans to three quarters.
 
     Parameters
     ----------
@@ -522,8 +618,25 @@ def _independent(apart_m: _Floats) -> float:
     # An average leaves its windows a little less alike than they are, by about 1 / n each side of it.
     likeness = min(_MOST_LIKENESS, max(0.0, likeness + (1.0 + 3.0 * max(0.0, likeness)) / count))
     prior = _LIKENESS_PRIOR_WINDOWS
-    likeness = (prior * _LIKENESS_PRIOR + count * likeness) / (prior + count)
-    return max(1.0, count * (1.0 - likeness) / (1.0 + likeness))
+    return (prior * _LIKENESS_PRIOR + count * likeness) / (prior + count)
+
+
+def _mean_variance(likeness: float, count: int) -> float:
+    """Return the variance of the mean of neighbouring windows over that of one [BayleyHammersley1946]."""
+    lags = np.arange(1, count)
+    return (1.0 + 2.0 * float(np.sum((1.0 - lags / count) * likeness**lags))) / count
+
+
+def _means(table_m: _Floats, count: int) -> _Floats:
+    """Return the means of every so many neighbouring windows, shape (n_windows - count + 1, n_axes)."""
+    sums = np.cumsum(np.concatenate([np.zeros((1, table_m.shape[1])), table_m]), axis=0)
+    return np.asarray((sums[count:] - sums[:-count]) / count)
+
+
+def _sigma_of(table_m: _Floats) -> float:
+    """Return the 1-sigma per axis of rows about their median, robust."""
+    scatter_m = _SIGMA_PER_MAD * np.median(np.abs(table_m - np.median(table_m, axis=0)), axis=0)
+    return math.sqrt(float(np.mean(scatter_m**2)))
 
 
 class _Frame:

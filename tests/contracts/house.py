@@ -15,6 +15,7 @@ FOLDERS = {
     "sensor_node": ROOT / "sensor_node",
     "fusion_server": ROOT / "fusion_server",
     "shotline_models": ROOT / "models" / "shotline_models",
+    "shotline_calibration": ROOT / "calibration" / "shotline_calibration",
     "shotline_recordings": ROOT / "recordings" / "shotline_recordings",
     "shotline_replay": ROOT / "recordings" / "shotline_replay",
 }

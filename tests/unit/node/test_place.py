@@ -416,6 +416,75 @@ class TestMoved:
         assert not settled(keeper).moved
 
 
+class TestNearMoves:
+    """Moves of less than 20 m, which one window cannot tell from wander: by the mean of an hour and by its jump."""
+
+    PARTS: tuple[tuple[float, float], ...] = ((60.0, 1.0), (600.0, 1.5), (3_600.0, 1.5))
+
+    def flags(
+        self,
+        windows: int,
+        *,
+        survey: Position | None = None,
+        parts: tuple[tuple[float, float], ...] = PARTS,
+        moves: tuple[tuple[int, float], ...] = (),
+        seed: int = 21,
+    ) -> list[bool]:
+        """Return whether the node counts as moved after each window; ``moves`` are (window, metres east from then)."""
+        keeper, frame = PlaceKeeper(survey=survey, settings=QUICK), LocalFrame(*HOME)
+        errors_m = drifting_m(10 * windows, 60.0, list(parts), np.random.default_rng(seed))
+        for window, offset_m in moves:
+            errors_m[10 * window :, 0] += offset_m
+        said: list[bool] = []
+        for minute, error_m in enumerate(errors_m):
+            before = keeper.counts.windows
+            keeper.add(fix(60.0 * minute, frame.to_geodetic(*error_m)))
+            if keeper.counts.windows > before:
+                said.append(settled(keeper).moved)
+        return said
+
+    @pytest.mark.parametrize("survey", [None, SURVEY])
+    @pytest.mark.parametrize("seed", [1, 2])
+    def test_ten_metres_are_found_within_three_hours_and_stay(self, survey: Position | None, seed: int) -> None:
+        said = self.flags(170, survey=survey, moves=((130, 10.0),), seed=seed)
+        assert not any(said[:130])
+        first = said.index(True)
+        assert first - 130 < 18
+        assert all(said[first:])
+
+    def test_ten_metres_are_found_under_slow_errors_of_two(self) -> None:
+        """Errors alike over six hours: their mean hides the move, but they do not jump."""
+        said = self.flags(170, parts=((600.0, 1.0), (21_600.0, 2.0)), moves=((130, -10.0),), seed=4)
+        assert not any(said[:130])
+        assert said.index(True) - 130 < 6
+
+    def test_it_ends_when_the_node_is_put_back(self) -> None:
+        said = self.flags(220, moves=((130, 10.0), (160, -10.0)), seed=2)
+        assert said[159]
+        assert not said[-1]
+
+    def test_a_survey_that_is_wrong_by_fifteen_metres_is_told_and_stays_told(self) -> None:
+        wrong = Position(*LocalFrame(*HOME).to_geodetic(0.0, 15.0), sigma_m=0.5, sigma_up_m=1.0)
+        said = self.flags(140, survey=wrong)
+        first = said.index(True)
+        # Fixes must have shown first how they wander here: twelve hours, and three more.
+        assert 72 <= first <= 100
+        assert all(said[first:])
+
+    def test_before_anything_is_known_of_the_wander_nobody_is_accused(self) -> None:
+        assert not any(self.flags(85, survey=SURVEY, moves=((60, 12.0),)))
+
+    def test_without_noise_six_metres_are_the_limit(self) -> None:
+        still = ((60.0, 1e-6),)
+        assert not any(self.flags(150, parts=still, moves=((120, 5.9),)))
+        # Of the mean of three windows against the six before, or of an hour.
+        assert any(self.flags(150, parts=still, moves=((120, 30.0),)))
+
+    def test_five_days_of_ordinary_errors_raise_no_flag(self) -> None:
+        """The rate is measured by benchmarks/gnss_averaging.py; one flag in five days would be far over it."""
+        assert not any(self.flags(720, survey=SURVEY, seed=5))
+
+
 class TestSettings:
     @pytest.mark.parametrize(
         ("changes", "message"),
@@ -424,6 +493,9 @@ class TestSettings:
             ({"reference_windows": 0}, "reference_windows: 0 is less than 1"),
             ({"moved_windows": -1}, "moved_windows: -1 is less than 1"),
             ({"most_windows": 5}, "most_windows: 5 is less than reference_windows, 6"),
+            ({"near_history": 0}, "near_history: 0 is less than 1"),
+            ({"near_windows": ()}, r"near_windows: \(\): expected one or more, each 1 or more"),
+            ({"near_sigmas": 0.0}, "near_sigmas: 0.0 is not more than 0"),
             ({"window_s": 0.0}, "window_s: 0.0 is not more than 0 and finite"),
             ({"moved_over_m": math.nan}, "moved_over_m: nan is not more than 0"),
             ({"moved_sigmas": -1.0}, "moved_sigmas: -1.0 is not more than 0"),
@@ -432,7 +504,7 @@ class TestSettings:
             ({"bias_sigma_up_m": math.nan}, "bias_sigma_up_m: nan is not 0 or more"),
         ],
     )
-    def test_setting_that_cannot_be(self, changes: dict[str, float], message: str) -> None:
+    def test_setting_that_cannot_be(self, changes: dict[str, object], message: str) -> None:
         with pytest.raises(InputError, match=message):
             PlaceSettings(**changes)  # type: ignore[arg-type]
 

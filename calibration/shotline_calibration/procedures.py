@@ -1,0 +1,71 @@
+"""Which procedures there are: each is a line here, a package or module of its own, and a page for the technician."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+from shotline.errors import InputError
+from shotline_calibration.result import Result
+
+__all__ = ["PROCEDURES", "Procedure", "result_type"]
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """One procedure, by the names of what it consists of, which is loaded when it is used.
+
+    Parameters
+    ----------
+    command : str
+        Its word after ``shotline calibrate``.
+    app : str
+        ``module:name`` of its typer application. The module is loaded with the command line: heavy imports happen
+        inside its commands.
+    kind : str
+        Of its records.
+    result : str
+        ``module:name`` of what they hold, a `Result`.
+    """
+
+    command: str
+    app: str
+    kind: str
+    result: str
+
+    def load_app(self) -> object:
+        """Return its typer application."""
+        return _load(self.app)
+
+
+PROCEDURES = (
+    Procedure(
+        command="position",
+        app="shotline_calibration.position.cli:app",
+        kind="position",
+        result="shotline_calibration.position.result:PositionResult",
+    ),
+)
+
+
+def result_type(kind: str) -> type[Result]:
+    """Return what records of a kind hold.
+
+    Raises
+    ------
+    InputError
+        No procedure of this version makes them.
+    """
+    for procedure in PROCEDURES:
+        if procedure.kind == kind:
+            found = _load(procedure.result)
+            assert isinstance(found, type)
+            assert issubclass(found, Result)
+            return found
+    known = ", ".join(procedure.kind for procedure in PROCEDURES)
+    raise InputError(f"no procedure of this version makes records of kind '{kind}'; it knows {known}", field="kind")
+
+
+def _load(name: str) -> object:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
