@@ -11,7 +11,8 @@ arrivals each.
 - *By keyboard*: an alert comes, the keys are pressed one after the other, until the decision is in the database and the
   page says so.
 - *Frames*: the longest pause between two frames during the burst.
-- *Page weight*: what the first visit loads, as it is and gzipped (the server does not compress; a proxy may).
+- *Page weight*: what the first visit loads, as it is and gzipped (the server does not compress; a proxy may), before
+  any incident is there; what draws vector tiles apart.
 
 Needs a Chromium. Writes OUT.json, OUT.md and, with ``--pictures FOLDER``, screenshots.
 """
@@ -38,6 +39,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests" / "browser"), str(ROOT / "tests" / "unit" / "server_api")]
 
 from alert_samples import FRAME, health, incident, node_statuses, registry  # noqa: E402
+from basemap_samples import vector_pmtiles  # noqa: E402
 from chromium_pipe import Browser, chromium_binary  # noqa: E402
 
 from shotline_replay.report import describe_software  # noqa: E402
@@ -79,6 +81,7 @@ def serve(folder: Path) -> None:
     """Serve; take orders as lines of JSON, and answer each with a line."""
     from fusion_server.accounts import Accounts
     from fusion_server.api import AccessRules, Gate, LiveFeed, create_app
+    from fusion_server.basemap import Basemap
     from fusion_server.casebook import Casebook
     from fusion_server.history import History
     from fusion_server.http_server import HttpServer
@@ -86,7 +89,6 @@ def serve(folder: Path) -> None:
     from fusion_server.roles import Role
 
     history, live = History.open(f"sqlite:///{folder / 'console.db'}"), LiveFeed()
-    history.touch_nodes(node_statuses(time.time_ns()))
     casebook, people = Casebook(history.database), Accounts(history.database)
     people.add("ann", roles=[Role.REVIEWER], password=PASSWORD, time_ns=time.time_ns(), actor="shell:benchmark")
     app = create_app(
@@ -97,12 +99,14 @@ def serve(folder: Path) -> None:
         live=live,
         gate=Gate(AccessRules(accounts=True), casebook, accounts=people, now_ns=time.time_ns),
         review=ReviewRules(),
+        basemap=Basemap.read(vector_pmtiles(folder / "streets.pmtiles")),
     )
     server = HttpServer(app, "127.0.0.1", 0)
     answer({"url": server.url})
     rng = np.random.default_rng(7)
     for line in sys.stdin:
         order = json.loads(line)
+        history.touch_nodes(node_statuses(time.time_ns()))
         if order["what"] == "decisions":
             found = casebook.decisions([order["id"]]).get(order["id"], [])
             answer({"decisions": [[item.outcome.value, item.reason, item.person] for item in found]})
@@ -267,15 +271,22 @@ def weight(browser: Browser, url: str) -> dict[str, Any]:
     """Return what a first visit loads of the page itself."""
     names = browser.evaluate("performance.getEntriesByType('resource').map((entry) => entry.name)")
     files: dict[str, tuple[int, int]] = {}
+    browser.wait_for(
+        "performance.getEntriesByType('resource').some((entry) => entry.name.endsWith('protomaps-leaflet.js'))"
+    )
     for name in [url, *names]:
         if not (name == url or "/console/" in name):
             continue
         body = httpx.get(name).content
         files[name.removeprefix(url) or "the page"] = (len(body), len(gzip.compress(body, 9)))
+    tiles = {name: sizes for name, sizes in files.items() if "pmtiles" in name or "protomaps" in name}
+    page = {name: sizes for name, sizes in files.items() if name not in tiles}
     return {
         "files": {name: list(sizes) for name, sizes in sorted(files.items())},
-        "bytes": sum(size for size, _ in files.values()),
-        "gzipped_bytes": sum(size for _, size in files.values()),
+        "page_files": len(page),
+        "bytes": sum(size for size, _ in page.values()),
+        "gzipped_bytes": sum(size for _, size in page.values()),
+        "tiles_gzipped_bytes": sum(size for _, size in tiles.values()),
     }
 
 
@@ -309,6 +320,8 @@ def run(folder: Path, *, alerts: int, queue: int, pictures: Path | None) -> dict
             document["confirm_in_long_queue"] = [confirm(browser, server, first=80_000 + index) for index in range(10)]
             document["burst_into_long_queue"] = burst(browser, server, first=90_000)
             picture("dark")
+            browser.evaluate("document.getElementById('zoom-incident').click()")
+            picture("night-map")
             document["problems"] = browser.problems
         finally:
             server.close()
@@ -351,7 +364,8 @@ def text_of(document: dict[str, Any]) -> str:
     sizes = f"{page['bytes'] / 1000:.0f} kB, {page['gzipped_bytes'] / 1000:.0f} kB gzipped"
     lines += [
         "",
-        f"Page: {len(page['files'])} files, {sizes}.",
+        f"Page: {page['page_files']} files, {sizes};",
+        f"{page['tiles_gzipped_bytes'] / 1000:.0f} kB more where vector tiles are configured (they were, here).",
         f"Errors in the browser's log: {len(document['problems'])}.",
     ]
     return "\n".join(lines) + "\n"
