@@ -228,13 +228,15 @@ def confirm(browser: Browser, server: Server, *, first: int) -> dict[str, Any]:
     seen(browser, done["committed_ms"])
     is_open = f"document.querySelector('#incidents [aria-current]')?.dataset.incident == '{name}'"
     # Nobody is at work on another: it opens by itself. Else one key goes to the worst.
+    time.sleep(0.5)
     keys = KEYS_TO_CONFIRM if browser.evaluate(is_open) else ("n", *KEYS_TO_CONFIRM)
     started_s = time.monotonic()
     for key in keys:
         browser.press(key)
     while not (found := server.ask("decisions", id=name)["decisions"]):
         if time.monotonic() > started_s + 10.0:
-            raise RuntimeError("no decision was kept")
+            desk = browser.evaluate("document.getElementById('desk').innerText")
+            raise RuntimeError(f"no decision of {name} was kept after {keys}; the desk says: {desk}")
         time.sleep(0.005)
     kept_s = time.monotonic() - started_s
     listed = f"document.querySelector('#incidents [data-incident=\"{name}\"]')"

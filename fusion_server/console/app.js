@@ -179,6 +179,7 @@ function select(id, { byHand = false } = {}) {
   state.selected = id;
   state.byHand = byHand;
   seen(id);
+  drawDesk(); // at once: the next key is meant for this one, not for what is still on the screen
   drawAll();
   storySoon(state.story || !queue.hasShots(id) ? 0 : STORY_AFTER_MS);
 }

@@ -193,6 +193,17 @@ def test_three_keys_from_the_alert_to_the_decision(desk: Desk) -> None:
     assert desk.browser.problems == []
 
 
+def test_keys_that_come_faster_than_frames_are_for_the_incident_just_chosen(desk: Desk) -> None:
+    first, second = shot(1, rounds=3), shot(2)
+    desk.add(first, second)
+    desk.enter()
+    desk.wait_selected(first)
+    keys = "['n', 'c', '1', 'Enter'].map((key) => document.dispatchEvent(new KeyboardEvent('keydown', {key})))"
+    desk.browser.evaluate(keys)
+    desk.wait("document.getElementById('say').textContent.startsWith('confirmed')")
+    assert (decided(desk, first), len(decided(desk, second))) == ([], 1)
+
+
 def test_the_mouse_is_enough(desk: Desk) -> None:
     first, second = shot(1), shot(2)
     desk.add(first, second)
