@@ -18,14 +18,16 @@ pytestmark = pytest.mark.processes
 
 WAIT = "import sys, signal; sys.stdout.write('up\\n'); sys.stdout.flush(); signal.pause()"
 PARENT = """
-import sys
+import signal, sys
 from pathlib import Path
 from shotline_replay.processes import Children
+# What runs these tests in the background may have had this signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Children(Path(sys.argv[1])) as children:
     child = children.start("child", [sys.executable, "-c", sys.argv[2]])
     child.line(timeout_s=30)
     print(child.pid, flush=True)
-    import signal; signal.pause()
+    signal.pause()
 """
 
 
