@@ -11,7 +11,6 @@ noisy, so take them as ratios. Writes OUT.json and OUT.md.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -24,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from results_files import write_results
 
 from shotline.features import log_mel
 from shotline_models.registry import DEFAULT_MODEL, find_weights
@@ -137,10 +137,7 @@ def main() -> int:
         f"| the same, at most | {document['node_process_most_rss_mib']} MiB |",
     ]
     text = "\n".join(lines) + "\n"
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 0
 
 

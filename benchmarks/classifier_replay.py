@@ -10,13 +10,13 @@ that of every replay. Writes OUT.json and OUT.md.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections import Counter
 from pathlib import Path
 
 import msgspec
+from results_files import write_results
 
 from shotline_recordings.dataset import Dataset, open_dataset
 from shotline_recordings.score import score_scene
@@ -79,10 +79,7 @@ def main() -> int:
     text = "\n".join(lines) + "\n"
     document = {"benchmark": "classifier_replay", "network": name, "software": msgspec.to_builtins(software)}
     document |= {what: {key: dict(value) for key, value in counts.items()} for what, counts in rows.items()}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 0
 
 

@@ -12,7 +12,6 @@ and all recorded pulses through fusion. Writes OUT.json and OUT.md.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from results_files import write_results
 
 from shotline.domain import ClockState
 from shotline.messages import Detection
@@ -175,10 +175,7 @@ def write(out: Path, before: dict[str, float], rows: list[dict[str, object]], *,
         "as_recorded": before,
         "scenarios": rows,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(out, document, text)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ Then the cost of a stamp and of a question: processor time of one thread. Writes
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results_files import write_results
 
 from sensor_node.discipline import AdcStamp, DisciplinedClock, UtcReading
 from shotline.domain import ClockState
@@ -119,10 +119,7 @@ def main() -> int:
         "rows": [row(name, seeds=arguments.seeds) for name in arguments.only.split(",")],
     }
     text = text_of(document)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 0
 
 

@@ -15,7 +15,6 @@ happens 50 hours after the start. Writes OUT.json and OUT.md.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from joblib import Parallel, delayed
+from results_files import write_results
 from scipy.signal import lfilter
 
 from sensor_node.gpsd import Fix
@@ -248,10 +248,7 @@ def main() -> int:
         ],
     }
     text = text_of(document)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 0
 
 

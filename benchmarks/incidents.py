@@ -20,7 +20,6 @@ Training and judged families share no town, no node and no seed.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -34,6 +33,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from results_files import write_results
 
 from fusion_server.engine import FusionEngine, FusionSettings
 from fusion_server.incidents import IncidentSettings
@@ -908,10 +908,7 @@ def main() -> int:
     document["drawn"] = drawn_figures(arguments.draws, say=sys.stderr.write)
     document["minutes"] = round((time.monotonic() - started_s) / 60.0, 1)
     text = text_of(document)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 0
 
 

@@ -21,7 +21,6 @@ own, in an empty folder for the machine code. Writes OUT.json and OUT.md.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -35,6 +34,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from results_files import write_results
 from scipy.optimize import least_squares
 
 from fusion_server.locate import ArrivalBatch, locate, locate_batch
@@ -245,10 +245,7 @@ def main() -> int:
         "rows": [row(nodes, rng=rng, runs=arguments.runs) for nodes in NODES],
     }
     text = text_of(document)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 0
 
 

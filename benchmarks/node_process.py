@@ -12,7 +12,6 @@ after the start, from /proc; the processes that the node starts (chronyc) are in
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -23,6 +22,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
+from results_files import write_results
 
 from shotline_replay.report import describe_software
 
@@ -131,10 +131,7 @@ def main() -> int:
         "software": msgspec.to_builtins(software),
         "figures": figures,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 0
 
 

@@ -9,7 +9,6 @@ Seeds below 200 were looked at while association was written; the default ones w
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -17,6 +16,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+from results_files import write_results
 
 from shotline_recordings.dataset import open_dataset
 from shotline_recordings.scene import load_scene, shipped_scene
@@ -116,10 +117,7 @@ def main() -> int:
     minutes = (time.perf_counter() - started_s) / 60.0
     command = " ".join(["python benchmarks/scenes.py", *sys.argv[1:]])
     text = markdown(rows, seeds=arguments.seeds, minutes=minutes, command=command)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps({"benchmark": "scenes", "cases": each}, indent=1) + "\n")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, {"benchmark": "scenes", "cases": each}, text)
     return 0
 
 

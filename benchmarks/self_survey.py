@@ -14,7 +14,6 @@ Writes OUT.json and OUT.md.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from results_files import write_results
 from scipy.stats import chi2
 
 from shotline_calibration.self_survey import self_survey
@@ -183,10 +183,7 @@ def main() -> int:
         "rows": rows,
     }
     text = text_of(document)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 0
 
 

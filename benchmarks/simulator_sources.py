@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results_files import write_results
 
 from shotline_recordings.simulate.blast import MuzzleBlast
 from shotline_recordings.simulate.bullet import Flight
@@ -205,10 +206,7 @@ Ratios are ours over the reference; arrivals ours minus the reference, positive 
         "packages": software.packages,
         "rows": rows,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 0
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import platform
 import statistics
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results_files import write_results
 
 from shotline_recordings.scene import ScatterTable, SceneFile, load_scene, shipped_scene, shipped_scenes
 from shotline_recordings.simulate import simulate_dataset
@@ -258,10 +258,7 @@ def main() -> int:
         "detections": without,
     }
     text = text_of(document)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 1 if any(row["files_that_differ"] for row in sounds) else 0
 
 

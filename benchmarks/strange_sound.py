@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from results_files import write_results
 
 from fusion_server.engine import FusionSettings
 from shotline_models.registry import DEFAULT_CLASSIFIER
@@ -133,10 +134,7 @@ def main() -> int:
     text = "\n".join(lines) + "\n"
     document = {"benchmark": "strange_sound", "software": msgspec.to_builtins(software)}
     document |= {"rows": {what: {key: dict(value) for key, value in counts.items()} for what, counts in rows.items()}}
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    arguments.out.with_suffix(".md").write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write_results(arguments.out, document, text)
     return 0
 
 

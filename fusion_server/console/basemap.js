@@ -50,7 +50,7 @@ export class Basemap {
   }
 }
 
-const isDark = () => (document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+const isDark = () => document.documentElement.dataset.theme === "dark";
 
 // Returns what makes the layer, light or dark.
 async function make(source) {

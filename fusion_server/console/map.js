@@ -46,7 +46,6 @@ export class ShotMap {
     this.map.on("mousemove", ({ layerPoint }) => root.classList.toggle("near", this.spots.length > 0 && this.nearest(layerPoint) !== null));
     root.addEventListener("keydown", (event) => this.key(event));
     document.addEventListener("themechange", () => this.repaint());
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.repaint());
     new ResizeObserver(() => this.resize()).observe(root);
   }
 

@@ -19,7 +19,6 @@ function renew() {
   listeners.forEach((listener) => listener());
 }
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", renew);
 document.addEventListener("themechange", renew);
 
 // Sizes a canvas at the resolution of the screen; returns its context in CSS pixels, cleared.
