@@ -12,19 +12,18 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import soundfile
-from alert_samples import health, incident, node_statuses, registry
+from alert_samples import detection_of, health, incident, node_statuses, registry
 from numpy.typing import NDArray
 
 from fusion_server.api import LiveFeed, create_app
 from fusion_server.api.access import Gate
 from fusion_server.clips import CollectedClip, RefusedClip
-from fusion_server.history import History, StoredDetection
+from fusion_server.history import History
 from fusion_server.http_server import HttpServer
 from fusion_server.incidents import make_incident
 from fusion_server.locate import LocateSettings, locate
 from fusion_server.registry import Registry
-from shotline.domain import ClockState, DetectionId, IncidentState, Location, Shot, Site
-from shotline.messages import Detection, LevelReference, encode
+from shotline.domain import DetectionId, IncidentState, Location, Shot, Site
 from shotline.records import (
     AlternativeRecord,
     ArrivalRecord,
@@ -175,26 +174,6 @@ def recorded_shots(root: Path) -> tuple[IncidentRecord, list[CollectedClip], tup
             )
         )
     return record, clips, scene.sites
-
-
-def detection_of(arrival: ArrivalRecord, sigma_ns: int = 400_000) -> StoredDetection:
-    """The detection that an arrival came from."""
-    uid = DetectionId.parse(arrival.detection)
-    made = Detection(
-        node=uid.node,
-        boot=uid.boot,
-        sequence=uid.sequence,
-        arrival_time_ns=parse_utc(arrival.time_utc),
-        arrival_sigma_ns=sigma_ns,
-        clock_state=ClockState.PPS,
-        probabilities_bp=(),
-        peak_level_db=-6.0,
-        level_reference=LevelReference.DBFS,
-        snr_db=arrival.snr_db,
-        rise_time_s=0.0005,
-        model_id="",
-    )
-    return StoredDetection(made, encode(made), made.arrival_time_ns)
 
 
 def keep(history: History, record: IncidentRecord, *, refused: str = "roof-06", seed: int = 1) -> None:

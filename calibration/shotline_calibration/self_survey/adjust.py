@@ -66,6 +66,8 @@ class Adjustment:
     equations: Eliminated
     covariance: FloatArray
     residual_m: FloatArray
+    predicted_m2: FloatArray
+    """Variance of each predicted arrival."""
     redundancy: float
     iterations: int
 
@@ -229,6 +231,7 @@ def _figures(
         equations,
         covariance,
         linear.residual_m,
+        predicted,
         redundancy,
         iterations,
     )
@@ -236,9 +239,7 @@ def _figures(
 
 def _standardised(done: Adjustment, path_sigma_s: float) -> FloatArray:
     """Return residuals in units of their own sigma."""
-    linear = Linear.at(done.state, done.arrivals)
-    predicted = done.equations.predicted_variance(linear, done.arrivals, done.covariance)
-    variance = _variance(done.arrivals, path_sigma_s)
+    variance, predicted = _variance(done.arrivals, path_sigma_s), done.predicted_m2
     apart = np.where(done.used, np.maximum(variance - predicted, 0.01 * variance), variance + predicted)
     result: FloatArray = done.residual_m / np.sqrt(apart)
     return result

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from fusion_server.history import StoredDetection
-from shotline.domain import ClockState
+from shotline.domain import ClockState, DetectionId
 from shotline.messages import Detection, Heartbeat, Hello, LevelReference, encode
-from shotline.records import EllipseRecord, IncidentRecord
+from shotline.records import ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord
+from shotline.timebase import format_utc
 
 EPOCH_NS = 1_545_180_566_000_000_000
 SECOND_NS = 1_000_000_000
@@ -65,6 +67,36 @@ def heartbeat(node: str = "a", *, boot: int = 7) -> Heartbeat:
         unacked=3,
         gap_samples=64,
         noise_level_db=-61.5,
+    )
+
+
+def heard_shot(uids: Sequence[DetectionId], at_ns: int = EPOCH_NS) -> ShotRecord:
+    """Return a shot that rests on these detections."""
+    arrivals = tuple(
+        ArrivalRecord(
+            node=uid.node,
+            detection=str(uid),
+            time_utc=format_utc(at_ns, digits=9),
+            residual_s=0.0,
+            used=True,
+            reason="",
+            snr_db=20.0,
+            level_db=None,
+        )
+        for uid in uids
+    )
+    return ShotRecord(
+        time_utc=format_utc(at_ns),
+        x_m=0.0,
+        y_m=0.0,
+        covariance_m2=((1.0, 0.0), (0.0, 1.0)),
+        ellipse95=EllipseRecord(semi_major_m=2.0, semi_minor_m=2.0, orientation_deg=0.0),
+        cep50_m=1.0,
+        cep95_m=2.0,
+        gdop=1.0,
+        rms_residual_s=0.0,
+        probability=0.9,
+        arrivals=arrivals,
     )
 
 

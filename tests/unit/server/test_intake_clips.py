@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 import soundfile
-from server_samples import EPOCH_NS, SECOND_NS, detection, hello, incident
+from server_samples import EPOCH_NS, SECOND_NS, detection, heard_shot, hello, incident
 
 from fusion_server.admission import RateLimit
 from fusion_server.clips import ClipCollector, ClipSettings, CollectedClip, RefusedClip
@@ -21,8 +21,7 @@ from shotline.domain import DetectionId
 from shotline.enrolment import Enrolled, Refused
 from shotline.errors import StorageError
 from shotline.messages import Clip, ClipRequest, Message, Reject, RejectReason, decode, encode
-from shotline.records import ArrivalRecord, EllipseRecord, ShotRecord
-from shotline.timebase import format_utc
+from shotline.records import IncidentRecord
 
 NOW_NS = EPOCH_NS + 2 * SECOND_NS
 RATE_HZ = 8_000
@@ -37,34 +36,8 @@ class Names:
         return Enrolled(public)
 
 
-def _record(*nodes: str) -> object:
-    arrivals = tuple(
-        ArrivalRecord(
-            node=node,
-            detection=str(detection(0, node=node).uid),
-            time_utc=format_utc(EPOCH_NS, digits=9),
-            residual_s=0.0,
-            used=True,
-            reason="",
-            snr_db=20.0,
-            level_db=None,
-        )
-        for node in nodes
-    )
-    shot = ShotRecord(
-        time_utc=format_utc(EPOCH_NS),
-        x_m=0.0,
-        y_m=0.0,
-        covariance_m2=((1.0, 0.0), (0.0, 1.0)),
-        ellipse95=EllipseRecord(semi_major_m=1.0, semi_minor_m=1.0, orientation_deg=0.0),
-        cep50_m=1.0,
-        cep95_m=2.0,
-        gdop=1.0,
-        rms_residual_s=0.0,
-        probability=0.9,
-        arrivals=arrivals,
-    )
-    return incident(shots=(shot,))
+def _record(*nodes: str) -> IncidentRecord:
+    return incident(shots=(heard_shot([detection(0, node=node).uid for node in nodes]),))
 
 
 def flac_parts(node: str = "a", *, parts: int = 2) -> list[Clip]:
@@ -118,7 +91,7 @@ def test_connected_nodes_are_asked_and_what_comes_is_kept(
     intake: Intake, clips: ClipCollector, history: History
 ) -> None:
     exchange(intake, (b"1", hello("a")))
-    clips.want(_record("a", "b"), event_ns=NOW_NS, now_ns=NOW_NS)  # type: ignore[arg-type]
+    clips.want(_record("a", "b"), event_ns=NOW_NS, now_ns=NOW_NS)
     asked = ClipRequest(node="a", boot=7, sequence=0, incident_id="i1")
     assert exchange(intake) == [(b"1", asked)]
     first, second = flac_parts()
@@ -149,7 +122,7 @@ def test_connected_nodes_are_asked_and_what_comes_is_kept(
 
 def test_a_clip_comes_from_the_node_whose_it_is(intake: Intake, clips: ClipCollector, history: History) -> None:
     exchange(intake, (b"1", hello("a")), (b"2", hello("b")))
-    clips.want(_record("a"), event_ns=NOW_NS, now_ns=NOW_NS)  # type: ignore[arg-type]
+    clips.want(_record("a"), event_ns=NOW_NS, now_ns=NOW_NS)
     exchange(intake)
     first, second = flac_parts()
     refusal = Reject(reason=RejectReason.CLIPS_OFF, detail="", boot=7, sequence=0)
@@ -163,7 +136,7 @@ def test_a_clip_comes_from_the_node_whose_it_is(intake: Intake, clips: ClipColle
 def test_with_keys_the_key_says_whose_it_is(history: History, clips: ClipCollector) -> None:
     intake = Intake(history, boot=5, clips=clips, keys=Names(), limit=RateLimit(10.0, 100))
     exchange(intake, (b"a", hello("a")), (b"b", hello("b")), keys=True)
-    clips.want(_record("a"), event_ns=NOW_NS, now_ns=NOW_NS)  # type: ignore[arg-type]
+    clips.want(_record("a"), event_ns=NOW_NS, now_ns=NOW_NS)
     exchange(intake)
     first, second = flac_parts()
     ((peer, answer),) = exchange(intake, (b"b", first), keys=True)  # type: ignore[misc]
@@ -186,7 +159,7 @@ def test_a_clip_that_nobody_asked_for_is_a_counted_reject(intake: Intake, histor
 def test_nobody_is_asked_over_a_connection_that_is_gone(intake: Intake, clips: ClipCollector) -> None:
     exchange(intake, (b"1", hello("a")))
     intake.forget(b"1")
-    clips.want(_record("a"), event_ns=NOW_NS, now_ns=NOW_NS)  # type: ignore[arg-type]
+    clips.want(_record("a"), event_ns=NOW_NS, now_ns=NOW_NS)
     assert exchange(intake) == []
     (asked,) = exchange(intake, (b"9", hello("a")))
     assert asked == (b"9", ClipRequest(node="a", boot=7, sequence=0, incident_id="i1"))
@@ -199,7 +172,7 @@ def test_what_cannot_be_kept_is_kept_later(
         raise StorageError("the disk is full")
 
     exchange(intake, (b"1", hello("a")))
-    clips.want(_record("a"), event_ns=NOW_NS, now_ns=NOW_NS)  # type: ignore[arg-type]
+    clips.want(_record("a"), event_ns=NOW_NS, now_ns=NOW_NS)
     exchange(intake)
     with monkeypatch.context() as patch:
         patch.setattr(history, "append_clips", full)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import sqlalchemy as sa
-from server_samples import detection, incident, stored
+from server_samples import detection, heard_shot, incident, stored
 from typer.testing import CliRunner
 
 import fusion_server.sweeper as sweeper_module
@@ -33,7 +33,7 @@ from shotline.config import parse_config
 from shotline.domain import DetectionId
 from shotline.errors import InputError, StorageError
 from shotline.health import CheckStatus
-from shotline.records import ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord
+from shotline.records import IncidentRecord
 from shotline.timebase import format_utc
 
 DAY_0 = 1_700_000_000_000_000_000
@@ -74,33 +74,13 @@ def day(number: float) -> int:
 
 
 def an_incident(name: str, at_ns: int, uids: list[DetectionId], *, revision: int = 1) -> IncidentRecord:
-    arrivals = tuple(
-        ArrivalRecord(
-            node=uid.node,
-            detection=str(uid),
-            time_utc=format_utc(at_ns),
-            residual_s=0.0,
-            used=True,
-            reason="",
-            snr_db=20.0,
-            level_db=None,
-        )
-        for uid in uids
-    )
-    shot = ShotRecord(
+    return incident(
+        name,
+        revision,
         time_utc=format_utc(at_ns),
-        x_m=0.0,
-        y_m=0.0,
-        covariance_m2=((1.0, 0.0), (0.0, 1.0)),
-        ellipse95=EllipseRecord(semi_major_m=2.0, semi_minor_m=2.0, orientation_deg=0.0),
-        cep50_m=1.0,
-        cep95_m=2.0,
-        gdop=1.0,
-        rms_residual_s=0.0,
-        probability=0.9,
-        arrivals=arrivals,
+        as_of_utc=format_utc(at_ns + 10**10),
+        shots=(heard_shot(uids, at_ns),),
     )
-    return incident(name, revision, time_utc=format_utc(at_ns), as_of_utc=format_utc(at_ns + 10**10), shots=(shot,))
 
 
 def a_detection(history: History, uid: DetectionId, at_ns: int, *, received_ns: int | None = None) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import random
 
-from fusion_server.history import NodeStatus
+from fusion_server.history import NodeStatus, StoredDetection
 from fusion_server.metrics import LatencyHistogram, MetricsSnapshot, SinkNumbers
 from fusion_server.registry import Registry
-from shotline.domain import ClockState, Site
+from shotline.domain import ClockState, DetectionId, Site
 from shotline.geodesy import LocalFrame
 from shotline.health import Check, CheckStatus, HealthReport
+from shotline.messages import Detection, LevelReference, encode
 from shotline.records import ALERT_NOTICE, ArrivalRecord, EllipseRecord, IncidentRecord, ShotRecord, SilenceRecord
-from shotline.timebase import format_utc
+from shotline.timebase import format_utc, parse_utc
 from shotline.units import NS_PER_S
 
 EPOCH_NS = 1_545_180_568_543_000_000
@@ -98,6 +99,26 @@ def incident(
         notice=ALERT_NOTICE,
         scene=scene,
     )
+
+
+def detection_of(arrival: ArrivalRecord, sigma_ns: int = 400_000) -> StoredDetection:
+    """The detection that an arrival came from."""
+    uid = DetectionId.parse(arrival.detection)
+    made = Detection(
+        node=uid.node,
+        boot=uid.boot,
+        sequence=uid.sequence,
+        arrival_time_ns=parse_utc(arrival.time_utc),
+        arrival_sigma_ns=sigma_ns,
+        clock_state=ClockState.PPS,
+        probabilities_bp=(),
+        peak_level_db=-6.0,
+        level_reference=LevelReference.DBFS,
+        snr_db=arrival.snr_db,
+        rise_time_s=0.0005,
+        model_id="",
+    )
+    return StoredDetection(made, encode(made), made.arrival_time_ns)
 
 
 def health(status: CheckStatus = CheckStatus.OK) -> HealthReport:

@@ -6,15 +6,14 @@ import msgspec
 import numpy as np
 import pytest
 from access_bench import Bench
-from alert_samples import SITES, incident, registry
+from alert_samples import SITES, detection_of, incident, registry
 from api_client import ask, sample_app
 
 from fusion_server.api.picks import PickRecord, pick_records
-from fusion_server.history import History, StoredDetection
+from fusion_server.history import History
 from fusion_server.locate import Height, LocateSettings, locate
 from shotline.atmosphere import Weather
-from shotline.domain import Arrival, ClockState, DetectionId, Location, Site
-from shotline.messages import Detection, LevelReference, encode
+from shotline.domain import Arrival, DetectionId, Location, Site
 from shotline.propagation import travel_time_s
 from shotline.records import IncidentRecord, WeatherRecord
 from shotline.timebase import parse_utc
@@ -108,23 +107,7 @@ def _record_of(found: Location, weather: Weather) -> IncidentRecord:
 
 
 def _store(history: History, record: IncidentRecord) -> None:
-    for arrival in record.shots[0].arrivals:
-        uid = DetectionId.parse(arrival.detection)
-        made = Detection(
-            node=uid.node,
-            boot=uid.boot,
-            sequence=uid.sequence,
-            arrival_time_ns=parse_utc(arrival.time_utc),
-            arrival_sigma_ns=300_000,
-            clock_state=ClockState.PPS,
-            probabilities_bp=(),
-            peak_level_db=-6.0,
-            level_reference=LevelReference.DBFS,
-            snr_db=arrival.snr_db,
-            rise_time_s=0.0005,
-            model_id="",
-        )
-        history.store([StoredDetection(made, encode(made), made.arrival_time_ns)])
+    history.store([detection_of(arrival, 300_000) for arrival in record.shots[0].arrivals])
 
 
 def test_the_sigma_is_that_of_the_kept_detection(history: History) -> None:
