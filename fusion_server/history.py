@@ -40,6 +40,7 @@ from shotline.records import IncidentRecord
 from shotline.timebase import parse_utc
 
 __all__ = [
+    "ClipHead",
     "CountedReject",
     "History",
     "HistoryCounts",
@@ -86,6 +87,30 @@ class CountedReject:
     raw: bytes
     first_ns: int
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClipHead:
+    """What is known of a clip without its sound; see `fusion_server.clips.CollectedClip`.
+
+    Parameters
+    ----------
+    uid : DetectionId
+    received_ns, start_time_ns : int
+    sample_rate_hz : int
+    sha256 : bytes
+    digest_ok : bool | None
+    size_bytes : int
+        Of the FLAC file.
+    """
+
+    uid: DetectionId
+    received_ns: int
+    start_time_ns: int
+    sample_rate_hz: int
+    sha256: bytes
+    digest_ok: bool | None
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,6 +483,26 @@ class History:
         table = CLIPS.c
         order = (table.start_time_ns, table.node, table.boot, table.sequence)
         return self._clips(sa.select(CLIPS).where(table.incident_id == incident_id).order_by(*order))
+
+    def clip_heads(self, incident_id: str) -> list[ClipHead]:
+        """Return what is kept of the clips of an incident without their sound, by start."""
+        table = CLIPS.c
+        size = sa.func.length(table.flac).label("size_bytes")
+        query = sa.select(*(column for column in table if column.name != "flac"), size)
+        order = (table.start_time_ns, table.node, table.boot, table.sequence)
+        with self.database.reading() as db:
+            return [
+                ClipHead(
+                    uid=DetectionId(row.node, row.boot, row.sequence),
+                    received_ns=row.received_ns,
+                    start_time_ns=row.start_time_ns,
+                    sample_rate_hz=row.sample_rate_hz,
+                    sha256=row.sha256,
+                    digest_ok=row.digest_ok,
+                    size_bytes=row.size_bytes,
+                )
+                for row in db.execute(query.where(table.incident_id == incident_id).order_by(*order))
+            ]
 
     def clip(self, uid: DetectionId) -> CollectedClip | None:
         """Return the clip of a detection; None when there is none."""

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from fusion_server.api.picks import PickRecord
-from fusion_server.clips import CollectedClip, RefusedClip
+from fusion_server.clips import RefusedClip
 from fusion_server.health import NodeReport
-from fusion_server.history import NodeStatus, Receipt
+from fusion_server.history import ClipHead, NodeStatus, Receipt
 from shotline.domain import Site
 from shotline.geodesy import LocalFrame
 from shotline.health import Check, HealthReport
@@ -215,7 +215,7 @@ def _check_record(check: Check) -> CheckRecord:
 
 def clip_page(
     incident_id: str,
-    clips: Sequence[CollectedClip],
+    clips: Sequence[ClipHead],
     refused: Sequence[RefusedClip],
     picks: Sequence[PickRecord] = (),
 ) -> ClipPage:
@@ -228,7 +228,7 @@ def clip_page(
                 start_utc=format_utc(clip.start_time_ns, digits=9),
                 sample_rate_hz=clip.sample_rate_hz,
                 received_utc=format_utc(clip.received_ns),
-                bytes=len(clip.flac),
+                bytes=clip.size_bytes,
                 sha256=clip.sha256.hex(),
                 digest_ok=clip.digest_ok,
                 href=f"/incidents/{incident_id}/clips/{clip.uid}",

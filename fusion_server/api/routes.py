@@ -287,7 +287,7 @@ def create_app(
     def list_clips(incident_id: str, request: Request) -> Response:
         """Return which clips of sound are kept, and which were asked for and did not come."""
         record = revisions_of(incident_id)[-1]
-        clips = history.clips(incident_id)
+        clips = history.clip_heads(incident_id)
         nodes = [clip.uid.node for clip in clips]
         picks = pick_records(record, nodes, {site.node: site for site in registry}, sigmas_of(record))
         page = clip_page(incident_id, clips, history.clip_refusals(incident_id), picks)
