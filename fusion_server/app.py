@@ -55,6 +55,7 @@ from fusion_server.http_server import HttpServer
 from fusion_server.metrics import LatencyHistogram, MetricsSnapshot, SinkNumbers, alert_latency_s
 from fusion_server.receiver import CurveGuard, Intake, Receiver
 from fusion_server.reminders import Reminders
+from fusion_server.resume import resumption
 from fusion_server.reviewdesk import ReviewDesk
 from fusion_server.scorebook import Scorebook
 from fusion_server.scorecard import HeardMinutes
@@ -77,7 +78,6 @@ __all__ = ["Engine", "ServerApp", "load_keys"]
 
 _LOOP_MS = 20
 _AUDIT_EVERY_S = 1.0
-_REBUILD_NS = 120 * NS_PER_S
 _JUST_SPOKE_NS = NS_PER_S // 2
 """A node that speaks was there this long before: no longer, so that the first impulses after a start are not rare."""
 _RETRACTED = IncidentState.RETRACTED.value
@@ -93,6 +93,11 @@ _FIRST_SWEEP_S = 60.0
 
 class Engine(Protocol):
     """The part of `fusion_server.engine.FusionEngine` that the loop drives."""
+
+    @property
+    def held_back(self) -> int:
+        """How many incidents were located and never told."""
+        ...
 
     def restore(self, records: Iterable[IncidentRecord]) -> None:
         """Take over incidents told before a restart."""
@@ -332,6 +337,7 @@ class ServerApp:
             unused=unused,
             revisions=dict(self._revisions),
             incidents=Counter(record.state for record in list(self._known.values())),
+            held_back=self._engine.held_back,
             sinks=[SinkNumbers(s.name, s.waiting, s.delivered, s.gave_up, s.failures_in_a_row) for s in sinks],
             latency_counts=self._latency.counts,
             latency_sum_s=self._latency.sum_s,
@@ -528,32 +534,36 @@ class ServerApp:
         self._http = HttpServer(app, self._config.http.host, self._config.http.port)
 
     def _rebuild(self) -> None:
-        """Bring the engine to where it was: the last two minutes again, in the order and at the pace they came.
+        """Bring the engine to where it was: what may still matter again, in the order and at the pace it came.
 
-        What it concludes again is compared with the history once, at the end, so that nobody is alerted twice.
+        What it concludes again is compared with the history once, at the end, so that nobody is alerted twice; what was
+        closed when the server ended stays as it was told.
         """
         now_ns = self._clock.event_ns(self._now_ns())
-        since_ns = now_ns - _REBUILD_NS
-        recent = sorted(self._history.stored(since_ns), key=lambda item: item.received_ns)
-        for record in self._history.incidents(limit=_MOST_REMEMBERED, since_ns=since_ns - _REBUILD_NS):
-            self._known[record.id] = record
-        self._engine.restore(self._known.values())
+        again = resumption(self._history, self._config.to_fusion(), self._clock, now_ns=now_ns)
+        self._known.update((record.id, record) for record in again.known)
+        self._engine.restore(again.known)
+        self._note_last_heard(now_ns)
         concluded: dict[str, Incident] = {}
         unused: list[tuple[DetectionId, str]] = []
         try:
-            for item in recent:
-                came_ns = min(now_ns, self._clock.event_ns(item.received_ns))
+            for came_ns, detection in again.seen:
                 concluded |= {incident.incident_id: incident for incident in self._engine.advance_to(came_ns)}
-                self._note_listening([item.detection.node], came_ns)
-                if (why := self._engine.add(item.detection)) in _WHATEVER_THE_TIME:
-                    unused.append((item.detection.uid, why.value))
+                self._note_listening([detection.node], came_ns)
+                if (why := self._engine.add(detection)) in _WHATEVER_THE_TIME:
+                    unused.append((detection.uid, why.value))
             concluded |= {incident.incident_id: incident for incident in self._engine.advance_to(now_ns)}
-            self._conclude(tuple(concluded.values()))
+            self._conclude([incident for incident in concluded.values() if again.is_open(incident)])
         except Exception:
             self._fusion_failed("rebuilding from the history")
         self._history.note_dispositions(unused)
         self._unused = {node: Counter(counts) for node, counts in self._history.disposition_counts().items()}
-        self._log("started", endpoint=self.endpoint, http=self.http_url, rebuilt_from_detections=len(recent))
+        self._log("started", endpoint=self.endpoint, http=self.http_url, rebuilt_from_detections=len(again.seen))
+
+    def _note_last_heard(self, now_ns: int) -> None:
+        """Tell fusion of the nodes that were there when the server ended, whatever they last said."""
+        for status in self._history.node_statuses():
+            self._note_listening([status.node], min(now_ns, self._clock.event_ns(status.last_heard_ns)))
 
     def _note_listening(self, nodes: Iterable[str], event_ns: int) -> None:
         """Tell fusion that nodes were there about an instant: silence is evidence only from who could have spoken."""

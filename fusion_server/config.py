@@ -18,6 +18,7 @@ from fusion_server.accessconfig import (
 from fusion_server.associate import AssociateSettings
 from fusion_server.clips import ClipSettings
 from fusion_server.engine import FusionSettings
+from fusion_server.incidents import IncidentSettings
 from fusion_server.locate import Height, LocateSettings
 from fusion_server.registry import Registry
 from fusion_server.retentionconfig import RetentionSection
@@ -555,6 +556,42 @@ class FusionSection(ConfigModel):
         ge=0.0,
         le=100.0,
     )
+    shots_per_km2_hour: float = Field(
+        default=1.0,
+        title="prior rate",
+        description="shots per square kilometre and hour expected beforehand; a tenth asks for 2.3 more evidence",
+        gt=0.0,
+        le=10_000.0,
+    )
+    class_least_log_odds: float = Field(
+        default=-1.0,
+        title="word against",
+        description="log odds that a trained network takes from an arrival that it thinks no shot, at the most; lower "
+        "trusts it more, and loses guns that it never heard",
+        ge=-20.0,
+        le=0.0,
+    )
+    least_probability: float = Field(
+        default=0.02,
+        title="least probability",
+        description="probability of gunfire below which an incident is held back, and looked at again",
+        ge=0.0,
+        le=1.0,
+    )
+    incident_gap_s: float = Field(
+        default=10.0,
+        title="gap",
+        description="longest silence, seconds, between two shots of one incident",
+        ge=0.5,
+        le=60.0,
+    )
+    incident_reach_m: float = Field(
+        default=50.0,
+        title="reach",
+        description="metres up to which two shots, their errors aside, are of one incident",
+        ge=1.0,
+        le=500.0,
+    )
     height: Annotated[Height, Field(strict=False)] = Field(
         default=Height.GROUND, title="height", description="what is assumed of the source's height"
     )
@@ -698,7 +735,14 @@ class ServerConfig(ConfigModel):
             associate=AssociateSettings(
                 min_nodes=section.min_nodes,
                 min_log_evidence=section.min_log_evidence,
+                shots_per_km2_hour=section.shots_per_km2_hour,
+                class_least_log_odds=section.class_least_log_odds,
                 path_sigma_s=section.path_sigma_s,
+            ),
+            incidents=IncidentSettings(
+                gap_s=section.incident_gap_s,
+                reach_m=section.incident_reach_m,
+                least_probability=section.least_probability,
             ),
             locate=LocateSettings(
                 path_sigma_s=section.path_sigma_s,

@@ -81,6 +81,17 @@ class FusionSettings:
     locate: LocateSettings = field(default_factory=lambda: LocateSettings(height=Height.GROUND))
     incidents: IncidentSettings = field(default_factory=IncidentSettings)
 
+    @property
+    def horizon_s(self) -> float:
+        """How long after its arrival a detection may still become part of a shot, or leave it."""
+        # The slowest sound of any weather this node network will see, with room to spare.
+        return self.locate.hearing_range_m / 300.0 + self.lateness_s
+
+    @property
+    def context_s(self) -> float:
+        """How long beyond that it stays in sight: a shot may have further rounds, and what is around it is clutter."""
+        return self.associate.repeat_within_s + self.associate.clutter_window_s
+
 
 class _Told(NamedTuple):
     """What a revision said, as far as news is judged by it."""
@@ -138,16 +149,12 @@ class FusionEngine:
         self._registry = registry
         self._weather = weather
         self._settings = settings or FusionSettings()
-        # The slowest sound of any weather this node network will see, with room to spare.
-        longest_path_s = self._settings.locate.hearing_range_m / 300.0
-        self._horizon_ns = ns_from_seconds(longest_path_s + self._settings.lateness_s)
-        associate = self._settings.associate
-        # What is concluded stays in sight while it may have further rounds, with its clutter.
-        self._context_ns = ns_from_seconds(associate.repeat_within_s + associate.clutter_window_s)
+        window_s = self._settings.horizon_s
+        self._horizon_ns = ns_from_seconds(window_s)
+        self._context_ns = ns_from_seconds(self._settings.context_s)
         self._tick_ns = ns_from_seconds(self._settings.tick_s)
         self._future_ns = ns_from_seconds(self._settings.future_s)
         self._lateness_ns = ns_from_seconds(self._settings.lateness_s)
-        window_s = longest_path_s + self._settings.lateness_s
         recheck_s = (*self._settings.recheck_s, window_s - _LAST_LOOK_S)
         self._recheck_ns = tuple(map(ns_from_seconds, recheck_s))
         self._sites_m = np.array([(site.x_m, site.y_m) for site in registry]).reshape(-1, 2)
@@ -187,7 +194,7 @@ class FusionEngine:
         for record in records:
             for shot in record.shots:
                 for arrival in shot.arrivals:
-                    self._known[_uid_of(arrival.detection)] = record
+                    self._known[DetectionId.parse(arrival.detection)] = record
 
     def note_listening(self, node: str, from_ns: int, until_ns: int) -> None:
         """Note that a node listens during a span of event time, so that its silence then means something."""
@@ -449,11 +456,6 @@ class FusionEngine:
 
 def _uids(hypothesis: Hypothesis) -> frozenset[DetectionId]:
     return frozenset(arrival.uid for arrival in hypothesis.arrivals)
-
-
-def _uid_of(text: str) -> DetectionId:
-    node, boot, sequence = text.rsplit("/", 2)
-    return DetectionId(node, int(boot, 16), int(sequence))
 
 
 def _heard(incident: Incident) -> int:

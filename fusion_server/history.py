@@ -313,24 +313,39 @@ class History:
         """
         return (item.detection for item in self.stored(since_ns, until_ns))
 
-    def stored(self, since_ns: int, until_ns: int | None = None) -> Iterator[StoredDetection]:
-        """Yield detections as `detections` does, with their bytes and when they were received."""
+    def stored(
+        self, since_ns: int, until_ns: int | None = None, *, used_only: bool = False
+    ) -> Iterator[StoredDetection]:
+        """Yield detections as `detections` does, with their bytes and when they were received.
+
+        ``used_only`` leaves out those of which it was noted that they are kept but not used.
+        """
         table = DETECTIONS.c
         key = (table.arrival_time_ns, table.node, table.boot, table.sequence)
         query = sa.select(*key, table.raw, table.received_ns).order_by(*key).limit(_PAGE_ROWS)
-        query = query.where(table.arrival_time_ns >= since_ns)
         if until_ns is not None:
             query = query.where(table.arrival_time_ns < until_ns)
+        if used_only:
+            same = (DISPOSITIONS.c[part] == table[part] for part in DetectionId._fields)
+            query = query.where(~sa.exists().where(*same))
         after: tuple[Any, ...] | None = None
         while True:
-            page = query if after is None else query.where(sa.tuple_(*key) > sa.tuple_(*after))
+            # One bound, not two: of two, SQLite's index serves the wrong one.
+            bound = table.arrival_time_ns >= since_ns if after is None else sa.tuple_(*key) > sa.tuple_(*after)
             with self.database.reading() as db:
-                rows = db.execute(page).all()
+                rows = db.execute(query.where(bound)).all()
             for _, node, boot, sequence, raw, received_ns in rows:
                 yield StoredDetection(self._decoded(raw, DetectionId(node, boot, sequence)), raw, received_ns)
             if len(rows) < _PAGE_ROWS:
                 return
             after = tuple(rows[-1][:4])
+
+    def newest_arrival_ns(self, until_ns: int) -> int | None:
+        """Return the latest arrival time that is kept, of those not after ``until_ns``; None without any."""
+        time = DETECTIONS.c.arrival_time_ns
+        with self.database.reading() as db:
+            newest: int | None = db.execute(sa.select(sa.func.max(time)).where(time <= until_ns)).scalar()
+        return newest
 
     def note_dispositions(self, items: Sequence[tuple[DetectionId, str]]) -> None:
         """Append what became of detections that are kept but not used; a second word on the same one is ignored."""

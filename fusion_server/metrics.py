@@ -68,6 +68,8 @@ class MetricsSnapshot:
         State to revisions published.
     incidents : mapping
         State to incidents, of those that the server remembers.
+    held_back : int
+        Located incidents that were not told, since gunfire is too unlikely.
     sinks : sequence of SinkNumbers
     latency_counts, latency_sum_s
         See `LatencyHistogram`.
@@ -98,6 +100,7 @@ class MetricsSnapshot:
     unused: Mapping[str, int]
     revisions: Mapping[str, int]
     incidents: Mapping[str, int]
+    held_back: int
     sinks: Sequence[SinkNumbers]
     latency_counts: Sequence[int]
     latency_sum_s: float

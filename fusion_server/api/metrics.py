@@ -92,6 +92,8 @@ class _Families:
         yield gauge("unused_detections", "Detections kept and not used, by reason", now.unused, "reason")
         yield counter("incident_revisions", "Revisions published, by state", now.revisions, "state")
         yield gauge("incidents", "Incidents that the server remembers, by state", now.incidents, "state")
+        held_back = "Incidents located and not told since gunfire is too unlikely"
+        yield CounterMetricFamily("shotline_incidents_held_back", held_back, value=now.held_back)
         alerts = CounterMetricFamily("shotline_alerts", "Alerts settled, by sink", labels=["sink", "outcome"])
         for sink in now.sinks:
             alerts.add_metric([sink.name, "delivered"], sink.delivered)

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from server_samples import EPOCH_NS, SECOND_NS, detection, incident, stored
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
@@ -85,6 +86,39 @@ def test_pages_do_not_show(history: History, monkeypatch: pytest.MonkeyPatch) ->
     assert list(history.detections(0)) == items
     assert list(history.stored(0)) == [stored(item, received_ns=5) for item in items]
     assert len(history.raw_of([item.uid for item in items])) == 40
+
+
+def test_each_page_begins_where_the_last_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two lower bounds SQLite's index served the first, and every page read all that came before it."""
+    asked: list[tuple[str, object]] = []
+    monkeypatch.setattr(history_module, "_PAGE_ROWS", 3)
+    with History.open(tmp_path / "history.db") as history:
+        history.store([stored(detection(sequence)) for sequence in range(8)])
+        engine = history.database.engine
+        note = lambda _connection, _cursor, statement, parameters, *_: asked.append((statement, parameters))  # noqa: E731
+        sqlalchemy.event.listen(engine, "before_cursor_execute", note)
+        assert len(list(history.stored(EPOCH_NS))) == 8
+        sqlalchemy.event.remove(engine, "before_cursor_execute", note)
+        pages = [(statement, parameters) for statement, parameters in asked if "ORDER BY" in statement]
+        assert len(pages) == 3
+        for statement, parameters in pages[1:]:
+            with engine.connect() as db:
+                plan = [row[3] for row in db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+            (search,) = plan
+            assert "(arrival_time_ns,node,boot,sequence)>" in search
+
+
+def test_what_was_noted_as_not_used_can_be_left_out(history: History) -> None:
+    items = [detection(sequence, node=node) for sequence in range(3) for node in "ab"]
+    history.store([stored(item) for item in items])
+    history.note_dispositions([(items[0].uid, "too_late"), (items[3].uid, "no_site")])
+    assert [item.detection for item in history.stored(0, used_only=True)] == [items[1], items[2], *items[4:]]
+
+
+def test_the_newest_arrival_is_that_before_an_instant(history: History) -> None:
+    assert history.newest_arrival_ns(EPOCH_NS) is None
+    history.store([stored(detection(sequence)) for sequence in (0, 3, 900)])
+    assert history.newest_arrival_ns(EPOCH_NS + 60 * SECOND_NS) == EPOCH_NS + 3 * SECOND_NS
 
 
 def test_dispositions_are_counted_once(history: History) -> None:

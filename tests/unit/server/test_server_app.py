@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import sqlalchemy
 import zmq
-from server_samples import EPOCH_NS, SECOND_NS, detection, heartbeat, hello
+from server_samples import EPOCH_NS, SECOND_NS, detection, heartbeat, hello, stored
 
 from fusion_server.app import ServerApp
 from fusion_server.config import ServerConfig
@@ -170,6 +170,52 @@ def test_a_restart_neither_forgets_nor_tells_twice(tmp_path: Path, wall: Wall) -
         revisions = [record.revision for record in run.app.history.incident_revisions(after.id)]
         assert after.id == before[0].id
         assert revisions == list(range(1, len(revisions) + 1))
+
+
+@pytest.mark.parametrize(("away_s", "told"), [(0, 1), (180, 1), (1_000, 0)])
+def test_a_shot_that_was_kept_and_not_told_is_told_by_a_start_that_is_not_too_late(
+    tmp_path: Path, wall: Wall, away_s: int, told: int
+) -> None:
+    """The server was killed between its commit and its alert, and the power was away for a while."""
+    with History.open(tmp_path / "history.db") as history:
+        history.store([stored(item, received_ns=EPOCH_NS + SECOND_NS) for item in shot()])
+    wall.now_ns += (2 + away_s) * SECOND_NS
+    with running(config(tmp_path), wall) as run:
+        run.pass_time(4.0)
+        assert len(run.app.history.incidents()) == told
+
+
+def test_a_further_round_a_minute_after_a_restart_finds_its_incident(tmp_path: Path, wall: Wall) -> None:
+    def fire(run: Running, sequence: int) -> None:
+        run.send(shot(sequence, at_ns=wall.now_ns))
+        run.pass_time(8.0)
+
+    with running(config(tmp_path, "[fusion]\nincident_gap_s = 60.0\n"), wall) as run:
+        fire(run, 0)
+        run.pass_time(12.0)
+        fire(run, 1)
+        (first,) = run.app.history.incidents()
+        assert first.rounds == 2
+    wall.now_ns += 25 * SECOND_NS
+    with running(config(tmp_path, "[fusion]\nincident_gap_s = 60.0\n"), wall) as run:
+        assert run.events("incident") == []
+        fire(run, 2)
+        (after,) = run.app.history.incidents()
+        assert (after.id, after.rounds) == (first.id, 3)
+
+
+def test_what_was_closed_before_a_restart_stays_as_it_was_told(tmp_path: Path, wall: Wall) -> None:
+    with running(config(tmp_path), wall) as run:
+        run.send(shot()[:5])
+        run.pass_time(25.0)
+        (before,) = run.app.history.incidents()
+        # It comes much too late to be of use, and is kept.
+        run.send([shot()[5]])
+    wall.now_ns += 5 * SECOND_NS
+    with running(config(tmp_path), wall) as run:
+        run.pass_time(1.0)
+        assert run.app.history.incidents() == [before]
+        assert run.events("started")[0]["rebuilt_from_detections"] == 5
 
 
 def test_detections_that_cannot_be_used_are_kept_and_shown(server: Running) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from fusion_server.associate import AssociateSettings
 from fusion_server.config import ServerConfig, load_server_config
 from fusion_server.configdoc import with_reference
+from fusion_server.incidents import IncidentSettings
 from shotline.atmosphere import Weather
 from shotline.config import parse_config
 from shotline.domain import Site
@@ -254,3 +257,23 @@ def test_who_may_connect_without_keys(lines: str) -> None:
 def test_limits_reach_fusion() -> None:
     config = parse_config("[server]\nfuture_limit_s = 5.0\n", ServerConfig, source="server.toml")
     assert config.to_fusion().future_s == 5.0
+
+
+def test_what_is_told_and_what_is_one_incident_can_be_set() -> None:
+    keys = {
+        "shots_per_km2_hour": 0.1,
+        "class_least_log_odds": -4.0,
+        "least_probability": 0.3,
+        "incident_gap_s": 30.0,
+        "incident_reach_m": 80.0,
+    }
+    lines = "".join(f"{key} = {value}\n" for key, value in keys.items())
+    fusion = parse_config(f"[fusion]\n{lines}", ServerConfig, source="server.toml").to_fusion()
+    assert (fusion.associate.shots_per_km2_hour, fusion.associate.class_least_log_odds) == (0.1, -4.0)
+    assert (fusion.incidents.least_probability, fusion.incidents.gap_s, fusion.incidents.reach_m) == (0.3, 30.0, 80.0)
+
+
+def test_what_is_not_set_is_as_in_a_replay() -> None:
+    fusion = parse_config("", ServerConfig, source="server.toml").to_fusion()
+    assert fusion.incidents == IncidentSettings()
+    assert fusion.associate == dataclasses.replace(AssociateSettings(), path_sigma_s=fusion.locate.path_sigma_s)

@@ -86,6 +86,7 @@ def test_the_server_counts_what_it_does(tmp_path: Path) -> None:
     read = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
     assert read['shotline_detections_total{kind="new"}'] == 6
     assert read[f'shotline_incidents{{state="{record.state}"}}'] == 1
+    assert read["shotline_incidents_held_back_total"] == 0
     assert sum(snapshot.revisions.values()) == record.revision
     assert read["shotline_alert_latency_seconds_count"] == record.revision
     assert 0 < read["shotline_alert_latency_seconds_sum"] < 4.5 * record.revision

@@ -194,6 +194,7 @@ def metrics_snapshot() -> MetricsSnapshot:
         unused={"no_site": 5},
         revisions={"provisional": 4, "retracted": 1},
         incidents={"revised": 3, "retracted": 1},
+        held_back=6,
         sinks=[SinkNumbers("desk", waiting=2, delivered=7, gave_up=1, failures_in_a_row=3)],
         latency_counts=latencies.counts,
         latency_sum_s=latencies.sum_s,

@@ -57,6 +57,7 @@ def test_what_the_parser_of_prometheus_reads(history: History) -> None:
     assert read["shotline_detections_total", (("kind", "new"),)] == 700
     assert read["shotline_rejects_total", (("reason", 'odd "one"'),)] == 1
     assert read["shotline_incidents", (("state", "revised"),)] == 3
+    assert read["shotline_incidents_held_back_total", ()] == 6
     assert read["shotline_alerts_total", (("outcome", "gave_up"), ("sink", "desk"))] == 1
     assert read["shotline_alerts_waiting", (("sink", "desk"),)] == 2
     assert read["shotline_nodes", (("state", "heard"),)] == 7
