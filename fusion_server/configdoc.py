@@ -17,27 +17,29 @@ from fusion_server.config import (
     AuditSection,
     ClipsSection,
     ConsoleSection,
-    ConsoleSinkSection,
-    CotSinkSection,
-    FolderSinkSection,
     FrameSection,
     FusionSection,
     HttpSection,
-    HttpSinkSection,
     IdentitySection,
-    JsonlSinkSection,
-    MqttSinkSection,
     NodeSection,
-    NotifySinkSection,
     ReplayClockSection,
     ScorecardSection,
     ServerSection,
-    SyslogSinkSection,
     SystemClockSection,
     WeatherSection,
-    WebhookSinkSection,
 )
 from fusion_server.retentionconfig import RetentionDays, RetentionSection
+from fusion_server.sinkconfig import (
+    ConsoleSinkSection,
+    CotSinkSection,
+    FolderSinkSection,
+    HttpSinkSection,
+    JsonlSinkSection,
+    MqttSinkSection,
+    NotifySinkSection,
+    SyslogSinkSection,
+    WebhookSinkSection,
+)
 
 __all__ = ["reference_markdown", "with_reference"]
 

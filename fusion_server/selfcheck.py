@@ -10,11 +10,12 @@ from pathlib import Path
 
 from fusion_server.app import load_keys
 from fusion_server.basemap import Basemap
-from fusion_server.config import FolderSinkSection, JsonlSinkSection, ServerConfig
+from fusion_server.config import ServerConfig
 from fusion_server.health import check_disk, check_store
 from fusion_server.history import History
 from fusion_server.http_server import listening_socket
 from fusion_server.receiver import Intake, Receiver
+from fusion_server.sinkconfig import FolderSinkSection, JsonlSinkSection
 from fusion_server.sinks import make_sink
 from shotline.errors import ShotlineError
 from shotline.health import Check, CheckStatus, HealthReport

@@ -6,19 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from fusion_server.config import (
-    ConsoleSinkSection,
-    CotSinkSection,
-    FolderSinkSection,
-    HttpSinkSection,
-    JsonlSinkSection,
-    MqttSinkSection,
-    NotifySinkSection,
-    ServerConfig,
-    SinkSection,
-    SyslogSinkSection,
-    WebhookSinkSection,
-)
+from fusion_server.config import ServerConfig
 from fusion_server.dispatch import (
     ConsoleSink,
     CotSink,
@@ -36,6 +24,18 @@ from fusion_server.dispatch import (
 from fusion_server.dispatch.endpoint import StreamEndpoint, TlsFiles
 from fusion_server.dispatch.formats import DocumentFormat, DocumentWriter, Facility, Identity
 from fusion_server.dispatch.secretfile import read_secret
+from fusion_server.sinkconfig import (
+    ConsoleSinkSection,
+    CotSinkSection,
+    FolderSinkSection,
+    HttpSinkSection,
+    JsonlSinkSection,
+    MqttSinkSection,
+    NotifySinkSection,
+    SinkSection,
+    SyslogSinkSection,
+    WebhookSinkSection,
+)
 from shotline.records import IncidentRecord
 
 __all__ = ["identity_of", "make_sink"]

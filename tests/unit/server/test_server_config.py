@@ -4,7 +4,9 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
+from fusion_server import configdoc
 from fusion_server.associate import AssociateSettings
 from fusion_server.config import ServerConfig, load_server_config
 from fusion_server.configdoc import with_reference
@@ -201,10 +203,15 @@ def test_every_key_has_a_title_and_a_description() -> None:
             assert field.title, f"{model.__name__}.{name}"
             assert field.description, f"{model.__name__}.{name}"
 
-    from fusion_server import config
+    from fusion_server import accessconfig, config, retentionconfig, sinkconfig
 
-    models = [item for name in config.__all__ if isinstance(item := getattr(config, name), type)]
-    assert len(models) == 23
+    models = {
+        item
+        for module in (config, accessconfig, retentionconfig, sinkconfig)
+        for name in module.__all__
+        if isinstance(item := getattr(module, name), type) and issubclass(item, BaseModel)
+    }
+    assert {config.ServerConfig, *(model for _, model in configdoc._TABLES)} <= models
     for model in models:
         fields(model)
 
