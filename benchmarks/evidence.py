@@ -1,13 +1,14 @@
 """Evidence of every incident of the Pittsburgh set: exported, located again in a clean process, tampered with.
 
-    python benchmarks/evidence.py [--dataset ../shared/data/pittsburgh] [--jobs 2] [--flips 2000]
+    python benchmarks/evidence.py [--dataset ../shared/data/pittsburgh] [--jobs 2] [--flips 2000] [--other PYTHON]
 
 1. The set is replayed from its pulses (`shotline replay --from pulses`), and each incident exported, twice: same bytes?
 2. A second process locates every revision again from the bundles alone: isolated (`python -I`), an empty environment,
    an empty working folder; it refuses sockets and lists the files that it opens besides bundles and code. Its records
    are compared byte for byte with the lines that the replay wrote.
 3. The same once more with machine code and numpy for the oldest processor of the kind: what another machine may do.
-4. Bundles are tampered with: a bit of every kind of file, files dropped, added and exchanged, single bits anywhere.
+4. And by another installation, of which ``--other`` is the Python: its own clone, its own packages.
+5. Bundles are tampered with: a bit of every kind of file, files dropped, added and exchanged, single bits anywhere.
 
 Writes ``benchmarks/results/evidence.json`` and ``evidence.md``.
 """
@@ -76,7 +77,9 @@ for path in sorted(Path(folder).glob("*.zip")):
         lines.append(b"" if again.record is None else record_bytes(again.record))
         apart.append(again.apart_m)
 Path(out).write_bytes(b"\\n".join(lines) + b"\\n")
-print(json.dumps({"opened": sorted(opened), "apart_m": apart}))
+import fusion_server
+code = os.path.dirname(os.path.dirname(os.path.realpath(fusion_server.__file__)))
+print(json.dumps({"opened": sorted(path for path in opened if not path.startswith(code)), "apart_m": apart}))
 """
 
 
@@ -85,11 +88,12 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, default=ROOT.parent / "shared" / "data" / "pittsburgh")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--flips", type=int, default=2000, help="single bits that are changed, in bundles by turns")
+    parser.add_argument("--other", type=Path, help="the Python of another installation of Shotline")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     started_s = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
-        result = measure(Path(name), given.dataset, jobs=given.jobs, flips=given.flips)
+        result = measure(Path(name), given.dataset, jobs=given.jobs, flips=given.flips, other=given.other)
     result["wall_s"] = round(time.perf_counter() - started_s, 1)
     given.out.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     text = markdown(result)
@@ -97,7 +101,7 @@ def main() -> None:
     print(text)
 
 
-def measure(folder: Path, dataset: Path, *, jobs: int, flips: int) -> dict[str, Any]:
+def measure(folder: Path, dataset: Path, *, jobs: int, flips: int, other: Path | None) -> dict[str, Any]:
     replay_to_folder(Request(dataset=dataset, out=folder / "replay", source=Source.PULSES, jobs=jobs))
     key, software = SigningKey.new(folder / "key"), describe_software()
     replayed = ReplayFolder(folder / "replay", dataset)
@@ -125,8 +129,9 @@ def measure(folder: Path, dataset: Path, *, jobs: int, flips: int) -> dict[str, 
         "exported_twice_same_bytes": same_bytes,
         "bundle_bytes": {"median": int(np.median(sizes)), "most": max(sizes)},
         "export_s": {"median": round(float(np.median(export_s)), 3), "most": round(max(export_s), 3)},
-        "again": relocated(bundles, folder / "again.jsonl", wanted, {}),
-        "again_oldest_processor": relocated(bundles, folder / "oldest.jsonl", wanted, OLDEST),
+        "again": relocated(bundles, folder / "again.jsonl", wanted),
+        "again_oldest_processor": relocated(bundles, folder / "oldest.jsonl", wanted, environment=OLDEST),
+        "again_other_installation": other and relocated(bundles, folder / "other.jsonl", wanted, python=other),
         "tampering": tampering(cases, software, key, flips=flips),
     }
 
@@ -144,18 +149,25 @@ def lines_by_incident(path: Path) -> dict[tuple[str, str], list[bytes]]:
     return found
 
 
-def relocated(bundles: Path, out: Path, wanted: list[bytes], environment: dict[str, str]) -> dict[str, Any]:
-    """Locate all again in a clean process; say how many lines are the same bytes."""
-    code = [str(ROOT), *(str(ROOT / name) for name in ("models", "recordings"))]
+def relocated(
+    bundles: Path,
+    out: Path,
+    wanted: list[bytes],
+    *,
+    environment: dict[str, str] | None = None,
+    python: Path | None = None,
+) -> dict[str, Any]:
+    """Locate all again in a clean process, of another installation if so; say how many lines are the same bytes."""
+    code = [] if python else [str(ROOT), *(str(ROOT / name) for name in ("models", "recordings"))]
     begun_s = time.perf_counter()
     with tempfile.TemporaryDirectory() as empty:
         done = subprocess.run(
-            [sys.executable, "-I", "-c", AGAIN, json.dumps(code), str(bundles), str(out)],
+            [str(python or sys.executable), "-I", "-c", AGAIN, json.dumps(code), str(bundles), str(out)],
             capture_output=True,
             text=True,
             check=False,
             cwd=empty,
-            env={"OMP_NUM_THREADS": "1", **environment},
+            env={"OMP_NUM_THREADS": "1", **(environment or {})},
         )
     if done.returncode != 0:
         raise SystemExit(done.stderr)
@@ -261,7 +273,10 @@ def markdown(result: dict[str, Any]) -> str:
     for name, row in (
         ("this machine", result["again"]),
         ("code for the oldest processor", result["again_oldest_processor"]),
+        ("another installation", result["again_other_installation"]),
     ):
+        if row is None:
+            continue
         lines.append(
             f"| {name} | {row['identical']} of {row['of']} | {1000 * row['most_apart_m']:.3f} mm | "
             f"{row['most_apart_covariance_relative']:.1e} | {len(row['other_files_opened'])} |"
