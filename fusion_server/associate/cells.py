@@ -47,6 +47,8 @@ class Ground(NamedTuple):
     Parameters
     ----------
     sites_m : ndarray, shape (n_nodes, 2), float64
+    by_x : ndarray, shape (n_nodes,), int64
+        Sites from west to east.
     around_first : ndarray, shape (n_nodes + 1,), int64
     around : ndarray, shape (n_pairs,), int64
         Sites within hearing range of site i: around[around_first[i] : around_first[i + 1]], i among them.
@@ -62,6 +64,7 @@ class Ground(NamedTuple):
     """
 
     sites_m: FloatArray
+    by_x: IntArray
     around_first: IntArray
     around: IntArray
     cells_m: FloatArray
@@ -382,26 +385,57 @@ def scan_all(
 @compiled
 def first_of_each(seeds: FloatArray, apart_m: float, apart_s: float, stands_for: IntArray) -> None:
     """Find for each seed the first one that stands beside it in place and time: itself when there is none."""
+    if not len(seeds):
+        return
+    # Who stands is kept by time, a little coarser than asked for: only those before and after can be beside.
+    first_s, step_s = np.min(seeds[:, 2]), 1.01 * apart_s
+    n_bins = int((np.max(seeds[:, 2]) - first_s) / step_s) + 1
+    last_of, before = np.full(n_bins, NOBODY), np.empty(len(seeds), dtype=np.int64)
     for i in range(len(seeds)):
         stands_for[i] = i
-        for j in range(i):
-            if (
-                stands_for[j] == j
-                and abs(seeds[i, 2] - seeds[j, 2]) < apart_s
-                and abs(seeds[i, 0] - seeds[j, 0]) < apart_m
-                and abs(seeds[i, 1] - seeds[j, 1]) < apart_m
-            ):
-                stands_for[i] = j
-                break
+        at = int((seeds[i, 2] - first_s) / step_s)
+        for b in range(max(0, at - 1), min(n_bins, at + 2)):
+            j = last_of[b]
+            while j != NOBODY:
+                if (
+                    j < stands_for[i]
+                    and abs(seeds[i, 2] - seeds[j, 2]) < apart_s
+                    and abs(seeds[i, 0] - seeds[j, 0]) < apart_m
+                    and abs(seeds[i, 1] - seeds[j, 1]) < apart_m
+                ):
+                    stands_for[i] = j
+                j = before[j]
+        if stands_for[i] == i:
+            before[i] = last_of[at]
+            last_of[at] = i
 
 
 @compiled
 def home_of(ground: Ground, x_m: float, y_m: float) -> int:
-    """Return the site nearest to a place."""
+    """Return the site nearest to a place, the first of several as near."""
+    sites_m, by_x = ground.sites_m, ground.by_x
+    low, high = 0, len(by_x)
+    while low < high:
+        middle = (low + high) // 2
+        if sites_m[by_x[middle], 0] < x_m:
+            low = middle + 1
+        else:
+            high = middle
+    west, east = low - 1, low
     home, best = 0, np.inf
-    for s in range(len(ground.sites_m)):
-        dx, dy = ground.sites_m[s, 0] - x_m, ground.sites_m[s, 1] - y_m
+    while True:
+        to_west = x_m - sites_m[by_x[west], 0] if west >= 0 else np.inf
+        to_east = sites_m[by_x[east], 0] - x_m if east < len(by_x) else np.inf
+        dx = min(to_west, to_east)
+        if dx * dx > best or dx == np.inf:
+            return home
+        if to_west < to_east:
+            s = by_x[west]
+            west -= 1
+        else:
+            s = by_x[east]
+            east += 1
+        dy = sites_m[s, 1] - y_m
         square = dx * dx + dy * dy
-        if square < best:
+        if square < best or (square == best and s < home):
             home, best = s, square
-    return home

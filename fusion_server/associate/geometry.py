@@ -83,6 +83,7 @@ def lay_out(sites: Sequence[Site], settings: AssociateSettings) -> Ground:
     pairs = [np.flatnonzero(np.hypot(*(sites_m - site_m).T) <= settings.reach_m + _BESIDE_M) for site_m in sites_m]
     return Ground(
         sites_m=sites_m,
+        by_x=np.argsort(sites_m[:, 0], kind="stable").astype(np.int64),
         around_first=np.concatenate([[0], np.cumsum([len(one) for one in pairs])]).astype(np.int64),
         around=np.concatenate(pairs).astype(np.int64),
         cells_m=cells_m,

@@ -18,6 +18,7 @@ __all__ = ["belongs", "difference_covariance_m2", "incident_id"]
 FloatArray = NDArray[np.float64]
 
 _CHI2_2DOF_99 = -2.0 * math.log(0.01)
+_ROUNDING = 1.0 + 1e-9
 
 
 def incident_id(first_fix: Iterable[DetectionId]) -> str:
@@ -44,9 +45,15 @@ def belongs(shot: Shot, shots: Sequence[Shot], settings: IncidentSettings) -> bo
 
 
 def _within(one: Location, other: Location, reach_m: float, settings: IncidentSettings) -> bool:
-    offset = np.array([one.x_m - other.x_m, one.y_m - other.y_m])
-    if math.hypot(*offset) <= reach_m:
+    dx_m, dy_m = one.x_m - other.x_m, one.y_m - other.y_m
+    apart_m = math.hypot(dx_m, dy_m)
+    if apart_m <= reach_m:
         return True
+    # No variance of the difference is larger than the sum of all: most pairs of a loud night need no more than that.
+    most_m2 = sum(location.covariance_m2[axis][axis] for location in (one, other) for axis in (0, 1))
+    if apart_m**2 > _CHI2_2DOF_99 * most_m2 * _ROUNDING + reach_m**2:
+        return False
+    offset = np.array([dx_m, dy_m])
     covariance = difference_covariance_m2(one, other, settings) + np.eye(2) * (reach_m**2 / _CHI2_2DOF_99)
     return float(offset @ np.linalg.solve(covariance, offset)) <= _CHI2_2DOF_99
 

@@ -10,7 +10,7 @@ import pytest
 import twins
 
 from fusion_server.associate import AssociateSettings
-from fusion_server.associate.cells import NOBODY, first_of_each, nearest_sites, pick_cells
+from fusion_server.associate.cells import NOBODY, first_of_each, home_of, nearest_sites, pick_cells
 from fusion_server.associate.geometry import STEP_M, audibility, lay_out
 from fusion_server.associate.judge import NU, fit, shared_arrivals
 from fusion_server.associate.rows import (
@@ -269,6 +269,30 @@ def test_seeds_beside_a_better_one_stand_behind_it() -> None:
     stands_for = np.empty(4, dtype=np.int64)
     first_of_each(seeds, 75.0, 0.05, stands_for)
     assert stands_for.tolist() == [0, 0, 2, 3]
+
+
+def test_who_stands_for_whom_is_as_by_comparing_all(rng: np.random.Generator) -> None:
+    seeds = np.column_stack([rng.uniform(0.0, 600.0, (400, 2)), rng.integers(0, 40, 400) * 0.025, np.zeros(400)])
+    stands_for = np.empty(400, dtype=np.int64)
+    first_of_each(seeds, 75.0, 0.05, stands_for)
+    wanted: list[int] = []
+    for seed in seeds:
+        apart = np.abs(seeds[: len(wanted), :3] - seed[:3])
+        beside = (apart < (75.0, 75.0, 0.05)).all(axis=1) & (np.array(wanted) == np.arange(len(wanted)))
+        wanted.append(int(np.flatnonzero(beside)[0]) if beside.any() else len(wanted))
+    assert 10 < len(set(wanted)) < 390
+    assert stands_for.tolist() == wanted
+    first_of_each(seeds[:0], 75.0, 0.05, stands_for[:0])
+
+
+def test_the_home_of_a_place_is_its_nearest_site(rng: np.random.Generator) -> None:
+    # On a grid, so that there are many as near as each other.
+    xy_m = np.array([(250.0 * i, 250.0 * j) for i in range(7) for j in range(5)])[rng.permutation(35)]
+    ground = lay_out([Site(str(number), x, y) for number, (x, y) in enumerate(xy_m.tolist())], SETTINGS)
+    places_m = np.concatenate([rng.uniform(-900.0, 2400.0, (200, 2)), xy_m + 125.0, xy_m])
+    found = [home_of(ground, x, y) for x, y in places_m.tolist()]
+    squares = ((places_m[:, None] - xy_m) ** 2).sum(axis=2)
+    assert found == squares.argmin(axis=1).tolist()
 
 
 def test_louder_shots_are_heard_further() -> None:

@@ -88,6 +88,21 @@ def test_errors_that_two_fixes_share_do_not_hold_them_together(rng: np.random.Ge
     assert belongs(without[1], [without[0]], settings)
 
 
+def test_what_is_plainly_too_far_is_what_the_test_of_the_distance_says(rng: np.random.Generator) -> None:
+    array, settings = Range(rng), IncidentSettings(reach_m=20.0, extent_m=1e6)
+    said = []
+    for away_m in rng.uniform(0.0, 120.0, 60):
+        one, other = (array.shot((300.0 + x_m, 700.0), x_m, rng=rng) for x_m in (0.0, float(away_m)))
+        offset = np.array([one.location.x_m - other.location.x_m, one.location.y_m - other.location.y_m])
+        covariance = difference_covariance_m2(one.location, other.location, settings)
+        quantile = -2.0 * math.log(0.01)
+        near = offset @ np.linalg.solve(covariance + np.eye(2) * 20.0**2 / quantile, offset) <= quantile
+        said.append(bool(near) or math.hypot(*offset) <= 20.0)
+        other = replace(other, location=replace(other.location, origin_time_ns=one.location.origin_time_ns))
+        assert belongs(one, [other], settings) is said[-1]
+    assert 10 < sum(said) < 50
+
+
 def test_the_difference_of_fixes_from_other_nodes_shares_nothing(rng: np.random.Generator) -> None:
     array = Range(rng)
     half = np.arange(len(array.sites_m)) % 2 == 0
