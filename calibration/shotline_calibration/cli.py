@@ -22,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Know each node: procedures, and the signed records that detections refer to (calibration/README.md).",
 )
-for _procedure in PROCEDURES:
+for _procedure in {procedure.command: procedure for procedure in PROCEDURES}.values():
     _app = _procedure.load_app()
     assert isinstance(_app, typer.Typer)
     app.add_typer(_app, name=_procedure.command)

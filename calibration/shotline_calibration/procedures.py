@@ -21,7 +21,7 @@ class Procedure:
         Its word after ``shotline calibrate``.
     app : str
         ``module:name`` of its typer application. The module is loaded with the command line: heavy imports happen
-        inside its commands.
+        inside its commands. A command that makes records of several kinds has a line for each, with the same one.
     kind : str
         Of its records.
     result : str
@@ -44,6 +44,42 @@ PROCEDURES = (
         app="shotline_calibration.position.cli:app",
         kind="position",
         result="shotline_calibration.position.result:PositionResult",
+    ),
+    Procedure(
+        command="clock",
+        app="shotline_calibration.clock.cli:app",
+        kind="clock",
+        result="shotline_calibration.clock.result:ClockResult",
+    ),
+    Procedure(
+        command="clock",
+        app="shotline_calibration.clock.cli:app",
+        kind="clock-delay",
+        result="shotline_calibration.clock.result:LatencyResult",
+    ),
+    Procedure(
+        command="microphone",
+        app="shotline_calibration.microphone.cli:app",
+        kind="microphone-level",
+        result="shotline_calibration.microphone.result:LevelResult",
+    ),
+    Procedure(
+        command="microphone",
+        app="shotline_calibration.microphone.cli:app",
+        kind="microphone-relative",
+        result="shotline_calibration.microphone.result:RelativeResult",
+    ),
+    Procedure(
+        command="microphone",
+        app="shotline_calibration.microphone.cli:app",
+        kind="microphone-response",
+        result="shotline_calibration.microphone.result:ResponseResult",
+    ),
+    Procedure(
+        command="microphone",
+        app="shotline_calibration.microphone.cli:app",
+        kind="microphone-clipping",
+        result="shotline_calibration.microphone.result:ClippingResult",
     ),
 )
 
