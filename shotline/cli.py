@@ -16,7 +16,7 @@ from shotline.errors import InputError, ShotlineError
 __all__ = ["main"]
 
 _GROUP = "shotline.commands"
-_ORDER = ("demo", "node", "server", "accounts", "replay", "locate", "scorecard", "simulate", "models", "keys")
+_ORDER = ("demo", "node", "server", "accounts", "replay", "locate", "plan", "scorecard", "simulate", "models", "keys")
 
 
 def _verbs() -> dict[str, EntryPoint]:

@@ -81,6 +81,12 @@ PROCEDURES = (
         kind="microphone-clipping",
         result="shotline_calibration.microphone.result:ClippingResult",
     ),
+    Procedure(
+        command="plan",
+        app="shotline_calibration.plan_cli:app",
+        kind="plan",
+        result="shotline_calibration.plan.result:PlanResult",
+    ),
 )
 
 

@@ -4,6 +4,7 @@ import { Basemap } from "./basemap.js";
 import { Coverage } from "./coverage.js";
 import { element, svg } from "./format.js";
 import { healthShape } from "./marks.js";
+import { PlanLayer } from "./plan.js";
 
 const KEPT = "shotline.layers";
 const HEALTH_WORDS = { ok: "well", warn: "a check warns", fail: "a check fails, or silent", unknown: "said nothing yet" };
@@ -11,12 +12,14 @@ const HEALTH_WORDS = { ok: "well", warn: "a check warns", fail: "a check fails, 
 export class Layers {
   constructor(map) {
     this.map = map;
-    this.on = { health: false, coverage: false, basemap: true, ...kept() };
+    this.on = { health: false, coverage: false, plan: false, basemap: true, ...kept() };
     this.coverage = new Coverage(map);
+    this.plan = new PlanLayer(map);
     this.basemap = new Basemap(map);
     this.boxes = {
       health: this.box("health", "Node health", this.healthKey()),
       coverage: this.box("coverage", "Coverage", this.coverage.key),
+      plan: this.box("plan", "Plan", this.plan.key),
       basemap: this.box("basemap", "Basemap", this.basemap.note),
     };
     this.boxes.basemap.hidden = true;
@@ -55,12 +58,14 @@ export class Layers {
   repaint() {
     this.basemap.repaint();
     if (this.on.coverage) this.coverage.draw();
+    if (this.on.plan) this.plan.draw();
   }
 
   turn(name, on) {
     this.on[name] = on;
     keep(this.on);
     if (name === "coverage") this.coverage.turn(on);
+    if (name === "plan") this.plan.turn(on);
     if (name === "basemap") this.basemap.turn(on);
     this.boxes[name].querySelector(".key").hidden = !on;
     this.map.draw();

@@ -34,7 +34,7 @@ from shotline.atmosphere import Weather
 from shotline.domain import Arrival, ArrivalVerdict, Location, NoLocation, NoLocationReason, Root
 from shotline.units import NS_PER_S, kelvin_from_celsius, ns_from_seconds
 
-__all__ = ["MIN_NODES", "ArrivalBatch", "Fixes", "locate_batch"]
+__all__ = ["MIN_NODES", "ArrivalBatch", "Fixes", "locate_batch", "posterior_model"]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -337,7 +337,7 @@ def locate_batch(
     if ground is None or settings.height is Height.KNOWN:
         ground = Ground.level(settings.height_m)
     air = _Air(weather.speed_of_sound_mps, *weather.wind_enu_mps)
-    model = _model(weather, settings, ground)
+    model = posterior_model(weather, settings, ground)
     heights = _LEVEL if settings.height is Height.PLANAR else np.ascontiguousarray(ground.height_m)
     scatter = _Scatter(
         settings.path_sigma_s,
@@ -434,7 +434,8 @@ class _Answers(NamedTuple):
     bent: NDArray[np.bool_]
 
 
-def _model(weather: Weather, settings: LocateSettings, ground: Ground) -> Model:
+def posterior_model(weather: Weather, settings: LocateSettings, ground: Ground) -> Model:
+    """Return the figures of the posterior that settings and weather make."""
     warmth, wind = weather.temperature_sigma_c, weather.wind_sigma_mps
     return Model(
         speed_mps=weather.speed_of_sound_mps,

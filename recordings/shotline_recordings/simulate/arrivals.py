@@ -32,7 +32,7 @@ from shotline_recordings.simulate.sound import tail_energy_between
 from shotline_recordings.simulate.stage import NearbyPaths, Stage, StagedNode
 from shotline_recordings.simulate.streams import Stream, stream
 
-__all__ = ["EventArrivals", "Reported", "event_arrivals", "reported"]
+__all__ = ["EventArrivals", "Reported", "event_arrivals", "least_margins_db", "node_band", "pulse_figures", "reported"]
 
 _Real = NDArray[np.float64]
 _Int = NDArray[np.intp]
@@ -212,7 +212,7 @@ class _Ears:
         rate_hz = stage.scene.sample_rate_hz
         self.stage, self.several = stage, several
         self.paths = Paths.together(several)
-        self.frequency_hz, self.weight = _weights(tuple(node.microphone for node in stage.nodes), rate_hz)
+        self.frequency_hz, self.weight = node_band(tuple(node.microphone for node in stage.nodes), rate_hz)
         self.node = np.repeat(np.arange(len(several)), [len(paths) for paths in several])
         self.nodes_m = np.array([node.position_m for node in stage.nodes])
         self.straight_s = np.array([paths.straight_s for paths in several])
@@ -223,7 +223,7 @@ class _Ears:
         distance_m = np.maximum(paths.length_m, 0.1)
         source = waveform.spectrum_pa_m_s(self.frequency_hz, distance_m=distance_m, direction=paths.departure)
         power = (np.abs(source) * magnitudes) ** 2 * self.weight[self.node]
-        energy_pa2_s, peak_pa, rise_s = self._figures(power)
+        energy_pa2_s, peak_pa, rise_s = pulse_figures(power, self.frequency_hz)
         early_s = waveform.early_s(distance_m, paths.departure) if isinstance(waveform, MuzzleBlast) else 0.0
         return _Heard(
             node=self.node,
@@ -243,7 +243,7 @@ class _Ears:
         node = node[~self.stage.city.blocked(made.emission_enu_m[node], self.nodes_m[node])]
         source = np.abs(made.spectrum_pa_s(self.frequency_hz)[node])
         power = source**2 * self._air(made.path_length_m[node]) * self.weight[node]
-        energy_pa2_s, peak_pa, rise_s = self._figures(power)
+        energy_pa2_s, peak_pa, rise_s = pulse_figures(power, self.frequency_hz)
         return _Heard(
             node=node,
             delay_s=made.arrival_time_s[node],
@@ -261,7 +261,7 @@ class _Ears:
         direction = (self.nodes_m - np.array(emission.position_m)) / straight_m[:, None]
         source = emission.waveform.spectrum_pa_m_s(self.frequency_hz, distance_m=straight_m, direction=direction)
         power = (np.abs(source) / straight_m[:, None]) ** 2 * self._air(straight_m) * self.weight
-        energy_pa2_s, _, rise_s = self._figures(power)
+        energy_pa2_s, _, rise_s = pulse_figures(power, self.frequency_hz)
         parts = np.zeros((len(self.several), len(_PACKET_EDGES_S) - 1))
         for table in self.stage.scene.paths.tails:
             parts += [tail_energy_between(table, _PACKET_EDGES_S, length) for length in straight_m.tolist()]
@@ -291,16 +291,39 @@ class _Ears:
         result: _Real = 10.0 ** (-loss_db / 10.0)
         return result
 
-    def _figures(self, power: _Real) -> tuple[_Real, _Real, _Real]:
-        """Return energy in Pa² s, peak in Pa and rise time in s of spectra of power, shape (n, n_frequencies)."""
-        # Both sides of the spectrum: twice the sums.
-        width_hz, total = 2.0 * self.frequency_hz[0], power.sum(axis=1)
-        rise_s = _RISE_PER_PERIOD * total / np.maximum(power @ self.frequency_hz, 1e-300)
-        return width_hz * total, _PEAK_SHARE * width_hz * np.sqrt(power).sum(axis=1), rise_s
+
+def pulse_figures(power: _Real, frequency_hz: _Real) -> tuple[_Real, _Real, _Real]:
+    """Return energy in Pa² s, peak in Pa and rise time in s of pulses, shape (...,) each.
+
+    Parameters
+    ----------
+    power : ndarray, shape (..., n_frequencies), float64
+        Of their one-sided spectra in the node's band, Pa² s².
+    frequency_hz : ndarray, shape (n_frequencies,), float64
+        Of `node_band`.
+    """
+    # Both sides of the spectrum: twice the sums.
+    width_hz, total = 2.0 * frequency_hz[0], power.sum(axis=-1)
+    rise_s = _RISE_PER_PERIOD * total / np.maximum(power @ frequency_hz, 1e-300)
+    return width_hz * total, _PEAK_SHARE * width_hz * np.sqrt(power).sum(axis=-1), rise_s
+
+
+def least_margins_db() -> tuple[float, float]:
+    """Return what a lone pulse must have over the rms of the noise to be reported half of the time.
+
+    Returns
+    -------
+    peak_db, energy_db : float
+        Of its peak, and of its energy over the detector's window after the onset: both are asked for.
+    """
+    settings = OnsetSettings()
+    peak_sq = 10.0 ** (_MIN_SNR_DB / 10.0) - _NOISE_PEAK_RMS**2
+    step_sq = (1.0 + _NOISE_SHARE) * (10.0 ** (settings.threshold_db / 10.0) - 1.0)
+    return 10.0 * math.log10(peak_sq), 10.0 * math.log10(step_sq)
 
 
 @lru_cache(maxsize=4)
-def _weights(microphones: tuple[Microphone, ...], sample_rate_hz: int) -> tuple[_Real, _Real]:
+def node_band(microphones: tuple[Microphone, ...], sample_rate_hz: int) -> tuple[_Real, _Real]:
     """Return frequencies, evenly spaced, and the power gain of each node there, shape (n_nodes, n_frequencies)."""
     frequency_hz = min(0.5 * sample_rate_hz, _HIGHEST_HZ) / _KNOTS * np.arange(1, _KNOTS + 1, dtype=np.float64)
     band = onset_weight(frequency_hz, sample_rate_hz=sample_rate_hz)
