@@ -47,6 +47,7 @@ _WORDS = {"cells": "map", "places": "places", "failures": "failures", "history":
 
 app = typer.Typer(
     no_args_is_help=True,
+    subcommand_metavar="",
     help="Plan coverage: where shots are found and how well, where more nodes help (calibration/procedures/plan.md).",
 )
 
