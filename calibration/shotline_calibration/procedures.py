@@ -46,6 +46,18 @@ PROCEDURES = (
         result="shotline_calibration.position.result:PositionResult",
     ),
     Procedure(
+        command="self-survey",
+        app="shotline_calibration.self_survey.cli:app",
+        kind="self-survey",
+        result="shotline_calibration.self_survey.result:SelfSurveyResult",
+    ),
+    Procedure(
+        command="sound-speed",
+        app="shotline_calibration.sound_speed.cli:app",
+        kind="sound-speed",
+        result="shotline_calibration.sound_speed.result:SoundSpeedResult",
+    ),
+    Procedure(
         command="clock",
         app="shotline_calibration.clock.cli:app",
         kind="clock",

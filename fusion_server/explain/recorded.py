@@ -29,7 +29,7 @@ from shotline.geodesy import LocalFrame
 from shotline.records import ArrivalRecord, EllipseRecord, HypothesisRecord, IncidentRecord, ShotRecord
 from shotline.timebase import parse_utc
 
-__all__ = ["Network", "explain_record", "find_incident", "find_shot", "read_network"]
+__all__ = ["Network", "explain_record", "find_incident", "find_shot", "latest_records", "read_network"]
 
 _MOST_NAMED = 6
 _DATASET_FILE = "dataset.toml"
@@ -69,10 +69,7 @@ def find_incident(path: Path, *, incident_id: str | None) -> IncidentRecord:
     InputError
         A line is no record, or there is not exactly one such incident. Names file and line.
     """
-    latest: dict[str, IncidentRecord] = {}
-    for record in _records(path):
-        if record.id not in latest or record.revision >= latest[record.id].revision:
-            latest[record.id] = record
+    latest = latest_records(path)
     if not latest:
         raise InputError("no incident in the file; expected one JSON object to a line", source=path)
     chosen = [name for name in latest if name.startswith(incident_id or "")]
@@ -87,6 +84,21 @@ def find_incident(path: Path, *, incident_id: str | None) -> IncidentRecord:
     if not chosen:
         raise InputError(f"no incident '{incident_id}'; there are {names}", source=path, field="--id")
     raise InputError(f"{len(chosen)} incidents; name one of {names}", source=path, field="--id")
+
+
+def latest_records(path: Path) -> dict[str, IncidentRecord]:
+    """Return every incident of a file of records in its latest revision, by id, in the order in which they first come.
+
+    Raises
+    ------
+    InputError
+        A line is no record. Names file and line.
+    """
+    latest: dict[str, IncidentRecord] = {}
+    for record in _records(path):
+        if record.id not in latest or record.revision >= latest[record.id].revision:
+            latest[record.id] = record
+    return latest
 
 
 def find_shot(record: IncidentRecord, number: int, *, source: Path) -> ShotRecord:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,18 @@ from shotline_calibration.self_survey.equations import (
     Precisions,
     State,
 )
+from shotline_calibration.self_survey.outliers import (
+    LEAST_HEARD,
+    LEAST_HEARD_OF_KNOWN,
+    Adjustment,
+    enough,
+    freedom_of,
+    hidden_variance_m2,
+    kept,
+    learned_path_sigma,
+    limit_of,
+    variance_m2,
+)
 from shotline_calibration.self_survey.problem import (
     AirPrior,
     FloatArray,
@@ -35,41 +47,16 @@ from shotline_calibration.self_survey.problem import (
     SurveySettings,
     check_problem,
 )
-from shotline_calibration.self_survey.starts import start_state
+from shotline_calibration.self_survey.starts import best_places, start_state
 
-__all__ = ["Adjustment", "adjust", "self_survey"]
+__all__ = ["adjust", "self_survey"]
 
 _STUDENT_NU = 4.0
 _STEPS = 60
 _ROBUST_ROUNDS = 4
-_ROUNDS = 12
-_BACK_SHARE = 0.75
+_ROUNDS = 20
 _CONVERGED_M = 1e-4
-_LEAST_HEARD = 4
-_LEAST_HEARD_OF_KNOWN = 2
-_MEDIAN_EFFICIENCY = 0.37
-_PATH_SIGMA_LIMITS_S = (1e-5, 0.1)
 _DROPPED_SIGMA_M = 1e4
-_REJECTED_AT_MOST = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Adjustment:
-    """The adjustment with all that its figures are made of, for who asks what it rests on."""
-
-    state: State
-    arrivals: Arrivals
-    known: Precisions
-    weight: FloatArray
-    used: NDArray[np.bool_]
-    path_sigma_s: float
-    equations: Eliminated
-    covariance: FloatArray
-    residual_m: FloatArray
-    predicted_m2: FloatArray
-    """Variance of each predicted arrival."""
-    redundancy: float
-    iterations: int
 
 
 def self_survey(
@@ -121,30 +108,37 @@ def adjust(
     arrivals = Arrivals.of(impulses)
     known = Precisions.of(nodes, airs, impulses, height_m=settings.height_m)
     state, started = start_state(nodes, impulses, airs, settings)
-    used = started[arrivals.impulse] & _enough(np.ones(len(arrivals.node), dtype=bool), arrivals, impulses)
+    used = started[arrivals.impulse] & enough(np.ones(len(arrivals.node), dtype=bool), arrivals, impulses)
     if not used.any():
         raise InputError(
-            f"none of {len(impulses)} impulses can be used; each wants {_LEAST_HEARD} nodes that heard it, or "
-            f"{_LEAST_HEARD_OF_KNOWN} where its place is known, and a place to start from"
+            f"none of {len(impulses)} impulses can be used; each wants {LEAST_HEARD} nodes that heard it, or "
+            f"{LEAST_HEARD_OF_KNOWN} where its place is known, and a place to start from"
         )
     path_sigma_s, iterations = settings.path_sigma_s, 0
     for round_ in range(_ROBUST_ROUNDS + _ROUNDS):
         robust = round_ < _ROBUST_ROUNDS
-        state, steps = _settle(state, arrivals, known, _variance(arrivals, path_sigma_s), used, robust=robust)
+        state, steps = _settle(state, arrivals, known, variance_m2(arrivals, path_sigma_s), used, robust=robust)
         iterations += steps
         done = _figures(state, arrivals, known, used, path_sigma_s, iterations, robust=robust)
         before = (path_sigma_s, used)
-        path_sigma_s = _learned_path_sigma(done, settings, robust=robust)
+        path_sigma_s = learned_path_sigma(done, settings, robust=robust)
+        if round_ == _ROBUST_ROUNDS - 1:
+            variance = variance_m2(arrivals, path_sigma_s)
+            state, rivals = best_places(state, done.covariance, impulses, arrivals, known, variance)
+            started &= ~rivals
+            state, steps = _settle(state, arrivals, known, variance, used & started[arrivals.impulse], robust=robust)
+            iterations += steps
+            done = _figures(state, arrivals, known, used, path_sigma_s, iterations, robust=robust)
         if round_ >= _ROBUST_ROUNDS - 1:
-            used = _kept(done, path_sigma_s, impulses, started, settings.outlier_sigma)
+            limit = limit_of(settings.outlier_sigma, freedom_of(done, settings, robust=robust))
+            used = kept(done, path_sigma_s, impulses, started, limit)
         if not robust and abs(math.log(path_sigma_s / before[0])) < 0.01 and np.array_equal(used, before[1]):
             break
-    return _figures(state, arrivals, known, used, path_sigma_s, iterations, robust=False)
-
-
-def _variance(arrivals: Arrivals, path_sigma_s: float) -> FloatArray:
-    result: FloatArray = arrivals.sigma_m**2 + (SCALE_MPS * path_sigma_s) ** 2
-    return result
+    # What the residuals do not show belongs into the error.
+    hidden_m2 = hidden_variance_m2(done, settings)
+    variance = variance_m2(arrivals, path_sigma_s) + hidden_m2
+    state, steps = _settle(state, arrivals, known, variance, used, robust=False)
+    return _figures(state, arrivals, known, used, path_sigma_s, iterations + steps, robust=False, hidden_m2=hidden_m2)
 
 
 def _settle(
@@ -214,9 +208,10 @@ def _figures(
     iterations: int,
     *,
     robust: bool,
+    hidden_m2: FloatArray | float = 0.0,
 ) -> Adjustment:
     linear = Linear.at(state, arrivals)
-    weight = _weight(linear, _variance(arrivals, path_sigma_s), used, robust=robust)
+    weight = _weight(linear, variance_m2(arrivals, path_sigma_s) + hidden_m2, used, robust=robust)
     equations = Eliminated.of(linear, arrivals, state, known, weight)
     covariance = equations.covariance()
     predicted = equations.predicted_variance(linear, arrivals, covariance)
@@ -235,57 +230,6 @@ def _figures(
         redundancy,
         iterations,
     )
-
-
-def _standardised(done: Adjustment, path_sigma_s: float) -> FloatArray:
-    """Return residuals in units of their own sigma."""
-    variance, predicted = _variance(done.arrivals, path_sigma_s), done.predicted_m2
-    apart = np.where(done.used, np.maximum(variance - predicted, 0.01 * variance), variance + predicted)
-    result: FloatArray = done.residual_m / np.sqrt(apart)
-    return result
-
-
-def _learned_path_sigma(done: Adjustment, settings: SurveySettings, *, robust: bool) -> float:
-    """Return the path's sigma under which the residuals are as large as they should be, and the given one weighs in."""
-    if done.redundancy <= 0.0:
-        return done.path_sigma_s
-    if robust:
-        # Half of normal residuals are within 0.6745 sigma; those that nothing else checks tell nothing.
-        factor_sq = float(np.median(np.abs(_standardised(done, done.path_sigma_s)[done.used])) / 0.6745) ** 2
-        freedom = _MEDIAN_EFFICIENCY * done.redundancy
-    else:
-        factor_sq = float((done.residual_m**2 * done.weight)[done.used].sum()) / done.redundancy
-        freedom = done.redundancy
-    variance = _variance(done.arrivals, done.path_sigma_s)[done.used]
-    wanted = max(float(np.mean(factor_sq * variance - done.arrivals.sigma_m[done.used] ** 2)), 0.0)
-    given = settings.path_freedom * (SCALE_MPS * settings.path_sigma_s) ** 2
-    learned_s = math.sqrt((given + freedom * wanted) / (settings.path_freedom + freedom)) / SCALE_MPS
-    return float(np.clip(learned_s, *_PATH_SIGMA_LIMITS_S))
-
-
-def _kept(
-    done: Adjustment,
-    path_sigma_s: float,
-    impulses: list[Impulse],
-    started: NDArray[np.bool_],
-    outlier_sigma: float,
-) -> NDArray[np.bool_]:
-    """Return which arrivals count: not too far off, of impulses of which enough is left.
-
-    What was set aside comes back only when it is well inside, so that nothing goes to and fro.
-    """
-    off = np.abs(_standardised(done, path_sigma_s))
-    near = (off <= np.where(done.used, outlier_sigma, _BACK_SHARE * outlier_sigma)) & started[done.arrivals.impulse]
-    return near & _enough(near, done.arrivals, impulses)
-
-
-def _enough(near: NDArray[np.bool_], arrivals: Arrivals, impulses: list[Impulse]) -> NDArray[np.bool_]:
-    heard = np.bincount(arrivals.impulse[near], minlength=len(impulses))
-    given = np.diff(arrivals.first)
-    known = np.array([all(math.isfinite(s) for s in each.place_sigma_m[:2]) for each in impulses], dtype=bool)
-    least = np.where(known, _LEAST_HEARD_OF_KNOWN, _LEAST_HEARD)
-    result: NDArray[np.bool_] = ((heard >= least) & (heard >= _REJECTED_AT_MOST * given))[arrivals.impulse]
-    return result
 
 
 def _surprises(done: Adjustment, nodes: list[NodePrior], freed: set[int] | None = None) -> FloatArray:
@@ -317,6 +261,7 @@ def _answer(done: Adjustment, nodes: list[NodePrior], surprises: FloatArray, dro
     covariance = done.covariance[: PER_NODE * n_nodes, : PER_NODE * n_nodes] * unit[:, None] * unit[None, :]
     sigma = np.sqrt(np.diag(covariance)).reshape(n_nodes, PER_NODE)
     air_sigma = np.sqrt(np.diag(done.covariance)[PER_NODE * n_nodes :]).reshape(-1, PER_AIR)
+    air_rows = range(PER_NODE * n_nodes, len(done.covariance), PER_AIR)
     heard = np.bincount(done.arrivals.node[done.used], minlength=n_nodes)
     state = done.state
     own = done.equations.own_covariance(done.covariance)
@@ -347,6 +292,7 @@ def _answer(done: Adjustment, nodes: list[NodePrior], surprises: FloatArray, dro
         speed_sigma_mps=tuple(float(each[0]) for each in air_sigma),
         wind_mps=tuple((float(air[1]), float(air[2])) for air in state.air_mps),
         wind_sigma_mps=tuple((float(each[1]), float(each[2])) for each in air_sigma),
+        air_covariance_m2ps2=np.array([done.covariance[at : at + PER_AIR, at : at + PER_AIR] for at in air_rows]),
         places_m=state.impulses_m[:, :3],
         place_sigma_m=places,
         emitted_s=state.impulses_m[:, 3] / SCALE_MPS,

@@ -108,14 +108,13 @@ class Precisions:
         ]
         air_sigma = [(a.speed_sigma_mps, a.wind_sigma_mps, a.wind_sigma_mps) for a in airs]
         places = [impulse.place_m or (0.0, 0.0, height_m) for impulse in impulses]
-        place_sigma = [impulse.place_sigma_m for impulse in impulses]
         return cls(
             np.array([(n.x_m, n.y_m, n.z_m, 0.0) for n in nodes]),
             np.array(node_sigma) ** -2.0,
             np.array([(a.speed_mps, *a.wind_mps) for a in airs]),
             np.maximum(np.array(air_sigma), 1e-6) ** -2.0,
-            np.array([(*place, 0.0) for place in places]),
-            np.array([(*(1.0 / sigma**2 for sigma in each), _UNKNOWN) for each in place_sigma]),
+            np.array([(*place, SCALE_MPS * (i.made_s or 0.0)) for place, i in zip(places, impulses, strict=True)]),
+            np.array([(*(1.0 / sigma**2 for sigma in i.place_sigma_m), _made_precision(i)) for i in impulses]),
         )
 
 
@@ -138,8 +137,8 @@ class Linear:
     own: FloatArray
 
     @classmethod
-    def at(cls, state: State, arrivals: Arrivals) -> Linear:
-        """Return residuals and derivatives.
+    def at(cls, state: State, arrivals: Arrivals, *, with_common: bool = True) -> Linear:
+        """Return residuals and derivatives; without those by nodes and airs where nobody asks for them.
 
         The wave front is a sphere that the wind carries, |r - w t| = c t (`shotline.propagation.travel_time_s`). With
         n = (r - w t) / (c t): dt/dr = n / (c + n·w), dt/dc = -t / (c + n·w), dt/dw = -t n / (c + n·w).
@@ -157,11 +156,13 @@ class Linear:
         predicted_m = state.impulses_m[arrivals.impulse, 3] + SCALE_MPS * travel_s + state.nodes_m[arrivals.node, 3]
         slowness = SCALE_MPS / carried
         rows, n_nodes = np.arange(len(travel_s)), len(state.nodes_m)
-        common = np.zeros((len(rows), PER_NODE * n_nodes + PER_AIR * len(state.air_mps)))
         own = np.ones((len(rows), PER_IMPULSE))
+        own[:, :3] = -normal * slowness[:, None]
+        if not with_common:
+            return cls(arrivals.heard_m - predicted_m, np.zeros((len(rows), 0)), own)
+        common = np.zeros((len(rows), PER_NODE * n_nodes + PER_AIR * len(state.air_mps)))
         for axis in range(3):
             common[rows, PER_NODE * arrivals.node + axis] = normal[:, axis] * slowness
-            own[:, axis] = -normal[:, axis] * slowness
         common[rows, PER_NODE * arrivals.node + 3] = 1.0
         air = PER_NODE * n_nodes + PER_AIR * arrivals.air
         common[rows, air] = -travel_s * slowness
@@ -223,15 +224,12 @@ class Eliminated:
             off = [known.nodes * (known.nodes_m - state.nodes_m), known.air * (known.air_mps - state.air_mps)]
             gradient += np.concatenate([part.ravel() for part in off])
         n_impulses, n_common = len(state.impulses_m), len(matrix)
-        own = np.zeros((n_impulses, PER_IMPULSE, PER_IMPULSE))
-        across = np.zeros((n_impulses, PER_IMPULSE, n_common))
-        own_gradient = known.impulses * (known.impulses_m - state.impulses_m)
-        for impulse in range(n_impulses):
-            rows = slice(arrivals.first[impulse], arrivals.first[impulse + 1])
-            mine = linear.own[rows].T
-            own[impulse] = (mine * weight[rows]) @ mine.T
-            across[impulse] = mine @ weighted[rows]
-            own_gradient[impulse] += mine @ (weight[rows] * linear.residual_m[rows])
+        starts = arrivals.first[:-1]
+        mine = weight[:, None] * linear.own
+        own = np.add.reduceat(mine[:, :, None] * linear.own[:, None, :], starts, axis=0)
+        across = np.add.reduceat(mine[:, :, None] * linear.common[:, None, :], starts, axis=0)
+        own_gradient = np.add.reduceat(mine * linear.residual_m[:, None], starts, axis=0)
+        own_gradient += known.impulses * (known.impulses_m - state.impulses_m)
         axes = np.arange(PER_IMPULSE)
         own[:, axes, axes] += known.impulses
         # An impulse that nothing is left of stays where it is, and moves nothing.
@@ -268,6 +266,12 @@ class Eliminated:
         result: FloatArray = np.einsum("ij,ij->i", direct @ common, direct)
         result += np.einsum("ij,ijk,ik->i", linear.own, self.own[arrivals.impulse], linear.own)
         return result
+
+
+def _made_precision(impulse: Impulse) -> float:
+    """Return how well the instant of an impulse is known beforehand, in 1/m²."""
+    result: float = _UNKNOWN if impulse.made_s is None else (SCALE_MPS * impulse.made_sigma_s) ** -2.0
+    return result
 
 
 def _scaled(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -56,10 +56,15 @@ class Impulse:
     arrival_s, sigma_s : tuple of float
         When each heard it, and 1-sigma of that without what the path adds.
     place_m : tuple of three floats, optional
-        Where it was made, as far as known beforehand; None: unknown.
+        Where it was made, as far as known beforehand; None: unknown. Where only its height is known, the sigmas of
+        the other two are infinite.
     place_sigma_m : tuple of three floats
         1-sigma of each axis of the place; infinite: nothing is known of it. The height of an unknown impulse is about
         the ground.
+    made_s : float, optional
+        When it was made, by a clock that is right; None: unknown.
+    made_sigma_s : float
+        1-sigma of that.
     air : int
         Which air it was heard through: impulses of one hour share it.
     """
@@ -70,6 +75,8 @@ class Impulse:
     sigma_s: tuple[float, ...]
     place_m: tuple[float, float, float] | None = None
     place_sigma_m: tuple[float, float, float] = (math.inf, math.inf, 2.0)
+    made_s: float | None = None
+    made_sigma_s: float = 0.001
     air: int = 0
 
 
@@ -109,6 +116,8 @@ class SurveySettings:
         Of unknown impulses, about.
     surprise_sigma : float
         A node whose surveyed position the sound contradicts by so much is solved without it.
+    detour_share, detour_s : float
+        How many arrivals come by a detour, where nothing is known yet, and how late those are on the mean.
     """
 
     path_sigma_s: float = 0.002
@@ -116,6 +125,8 @@ class SurveySettings:
     outlier_sigma: float = 4.0
     height_m: float = 0.0
     surprise_sigma: float = 4.5
+    detour_share: float = 0.02
+    detour_s: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +178,8 @@ class SelfSurvey:
         Of each air.
     wind_mps : tuple of (float, float)
     wind_sigma_mps : tuple of (float, float)
+    air_covariance_m2ps2 : ndarray, shape (n_airs, 3, 3), float64
+        Of speed of sound, wind east and wind north of each air, everything else marginalised.
     places_m : ndarray, shape (n_impulses, 3), float64
     place_sigma_m : ndarray, shape (n_impulses, 3), float64
     emitted_s : ndarray, shape (n_impulses,), float64
@@ -187,6 +200,7 @@ class SelfSurvey:
     speed_sigma_mps: tuple[float, ...]
     wind_mps: tuple[tuple[float, float], ...]
     wind_sigma_mps: tuple[tuple[float, float], ...]
+    air_covariance_m2ps2: FloatArray
     places_m: FloatArray
     place_sigma_m: FloatArray
     emitted_s: FloatArray
@@ -214,6 +228,8 @@ def check_problem(nodes: list[NodePrior], impulses: list[Impulse], airs: list[Ai
     for impulse in impulses:
         if not len(impulse.nodes) == len(impulse.arrival_s) == len(impulse.sigma_s):
             raise InputError(f"impulse '{impulse.name}' has not as many arrivals and sigmas as nodes")
+        if not impulse.nodes:
+            raise InputError(f"impulse '{impulse.name}' was heard by no node; leave it out")
         if len(set(impulse.nodes)) != len(impulse.nodes):
             raise InputError(f"impulse '{impulse.name}' names a node twice; give the first arrival of each")
         if not all(0 <= node < len(nodes) for node in impulse.nodes) or not 0 <= impulse.air < len(airs):
@@ -222,6 +238,8 @@ def check_problem(nodes: list[NodePrior], impulses: list[Impulse], airs: list[Ai
             raise InputError(f"impulse '{impulse.name}' has a sigma that is not above zero")
         if not all(math.isfinite(time_s) for time_s in impulse.arrival_s):
             raise InputError(f"impulse '{impulse.name}' has an arrival that is no number")
+        if impulse.made_s is not None and not (math.isfinite(impulse.made_s) and impulse.made_sigma_s > 0.0):
+            raise InputError(f"impulse '{impulse.name}' was made at no time, or with a sigma that is not above zero")
     for node in nodes:
         if not (node.sigma_m > 0.0 and node.sigma_z_m > 0.0 and node.clock_sigma_s >= 0.0):
             raise InputError(f"node '{node.node}' has a sigma of its survey that is not above zero")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotline.propagation import travel_time_s
-from shotline_calibration.self_survey import AirPrior, Impulse, NodePrior
+from shotline_calibration.self_survey.problem import AirPrior, Impulse, NodePrior
 
 __all__ = ["Truth", "made_up"]
 
@@ -26,6 +26,7 @@ class Truth:
     clock_offset_s: NDArray[np.float64]
     place_m: NDArray[np.float64]
     speed_mps: float
+    wind_mps: NDArray[np.float64]
     late: list[NDArray[np.bool_]]
     """Which arrivals came by a detour of more than 5 ms."""
 
@@ -91,4 +92,4 @@ def made_up(
         for index, at in enumerate(surveyed)
     ]
     air = AirPrior(343.0, 1.4, (2.0, -1.0), 1.0)
-    return Truth(priors, heard_all, [air], node_m, offset_s, place_m[kept], speed_mps, late_all)
+    return Truth(priors, heard_all, [air], node_m, offset_s, place_m[kept], speed_mps, wind_mps, late_all)
