@@ -275,18 +275,20 @@ class FusionEngine:
         hypotheses = self._associator.solve(now_ns, self._weather.at(now_ns), full=full)
         before = [tracked for tracked in self._shots if self._is_open(tracked, now_ns)]
         self._shots = [tracked for tracked in self._shots if not self._is_open(tracked, now_ns)]
+        uids = [_uids(hypothesis) for hypothesis in hypotheses]
         overlaps = sorted(
-            (-len(tracked.uids & _uids(hypothesis)), index, number)
-            for index, hypothesis in enumerate(hypotheses)
+            (-shared, index, number)
+            for index, its in enumerate(uids)
             for number, tracked in enumerate(before)
+            if (shared := len(tracked.uids & its))
         )
         heir: dict[int, int] = {}
-        for negative, index, number in overlaps:
-            if negative and index not in heir and number not in heir.values():
+        for _, index, number in overlaps:
+            if index not in heir and number not in heir.values():
                 heir[index] = number
         for index, hypothesis in enumerate(hypotheses):
             known = before[heir[index]] if index in heir else None
-            if known is not None and known.uids == _uids(hypothesis):
+            if known is not None and known.uids == uids[index]:
                 known.hypothesis, known.log_evidence = hypothesis, hypothesis.log_evidence
                 if full:
                     known.shot = self._with_reasons(known.shot.location, hypothesis, known.shot.weather)
