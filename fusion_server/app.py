@@ -24,6 +24,7 @@ import msgspec
 from fusion_server.accessconfig import AccessMode
 from fusion_server.admission import RateLimit
 from fusion_server.basemap import Basemap
+from fusion_server.biasfile import delays_of, site_bias_of
 from fusion_server.casebook import Casebook
 from fusion_server.clips import ClipCollector
 from fusion_server.config import ServerConfig
@@ -151,9 +152,15 @@ class ServerApp:
         self._frame = config.to_frame()
         self._registry = config.to_registry()
         weather = config.to_weather()
+        self._site_bias = site_bias_of(config.fusion.site_bias_file, self._registry)
+        delays = delays_of(self._site_bias)
         self._new_engine = new_engine or (
             lambda: FusionEngine(
-                registry=self._registry, weather=weather, settings=config.to_fusion(), assume_listening=False
+                registry=self._registry,
+                weather=weather,
+                settings=config.to_fusion(),
+                assume_listening=False,
+                delays=delays,
             )
         )
         self._stop = threading.Event()
@@ -452,7 +459,7 @@ class ServerApp:
         key = None if config.audit.key_file is None else SigningKey.load(Path(config.audit.key_file))
         self._auditor = Auditor(
             self._history,
-            NetworkRecord.of(self._registry, self._frame, config.to_fusion()),
+            NetworkRecord.of(self._registry, self._frame, config.to_fusion(), self._site_bias),
             configuration=config.model_dump_json().encode("utf-8"),
             software=describe_software(),
             key=key,

@@ -396,6 +396,13 @@ class FusionSection(ConfigModel):
     height_m: float = Field(
         default=0.0, title="height of the source", description="metres in the local frame, for known height"
     )
+    site_bias_file: str | None = Field(
+        default=None,
+        title="site bias",
+        description="signed record of `shotline calibrate site-bias learn`: excess delays of paths, to locate with; "
+        "absent = none",
+        min_length=1,
+    )
 
 
 class ClipsSection(ConfigModel):
@@ -675,6 +682,7 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
     allow_list = None if server.allow_list is None else resolve(server.allow_list)
     key_file = None if config.audit.key_file is None else resolve(config.audit.key_file)
     areas_file = None if config.scorecard.areas_file is None else resolve(config.scorecard.areas_file)
+    bias_file = None if config.fusion.site_bias_file is None else resolve(config.fusion.site_bias_file)
     basemap = None if config.console.basemap is None else resolve(config.console.basemap)
     sinks = tuple(
         sink.model_copy(
@@ -692,6 +700,7 @@ def _resolved(config: ServerConfig, folder: Path) -> ServerConfig:
             "oidc": None
             if config.oidc is None
             else config.oidc.model_copy(update={"jwks_file": resolve(config.oidc.jwks_file)}),
+            "fusion": config.fusion.model_copy(update={"site_bias_file": bias_file}),
             "audit": config.audit.model_copy(update={"key_file": key_file}),
             "scorecard": config.scorecard.model_copy(update={"areas_file": areas_file}),
             "console": config.console.model_copy(update={"basemap": basemap}),

@@ -16,8 +16,9 @@ import numpy as np
 from fusion_server.associate import AssociateSettings, Associator, Hypothesis
 from fusion_server.incidents import IncidentSettings, belongs, gunshot_probability, incident_id, make_incident
 from fusion_server.listening import Listening
-from fusion_server.locate import Ground, Height, LocateSettings, ground_of_sites, locate
+from fusion_server.locate import Ground, Height, LocateSettings, ground_of_sites
 from fusion_server.registry import Registry
+from fusion_server.sitebias import PathDelays, locate_with_delays
 from shotline.atmosphere import Weather, WeatherTimeline
 from shotline.domain import ClockState, DetectionId, Incident, IncidentState, Location, Shot
 from shotline.messages import Detection
@@ -136,6 +137,8 @@ class FusionEngine:
     settings : FusionSettings, optional
     assume_listening : bool
         Whether a node of which `note_listening` never spoke counts as listening; see `Listening`.
+    delays : PathDelays, optional
+        Excess delays of paths, to locate with; association goes without.
     """
 
     def __init__(
@@ -145,8 +148,10 @@ class FusionEngine:
         weather: WeatherTimeline,
         settings: FusionSettings | None = None,
         assume_listening: bool = True,
+        delays: PathDelays | None = None,
     ) -> None:
         self._registry = registry
+        self._delays = delays
         self._weather = weather
         self._settings = settings or FusionSettings()
         window_s = self._settings.horizon_s
@@ -300,7 +305,13 @@ class FusionEngine:
 
     def _conclude(self, hypothesis: Hypothesis) -> _TrackedShot | None:
         weather = self._weather.at(hypothesis.origin_time_ns)
-        location = locate(hypothesis.arrivals, weather=weather, settings=self._settings.locate, ground=self._ground)
+        location = locate_with_delays(
+            hypothesis.arrivals,
+            delays=self._delays,
+            weather=weather,
+            settings=self._settings.locate,
+            ground=self._ground,
+        )
         if not isinstance(location, Location):
             return None
         used = [verdict.arrival for verdict in location.verdicts if verdict.used]

@@ -232,6 +232,7 @@ def report(
 
 
 def _server_case(config: Path, incident: str, sign_with: Path | None) -> tuple[Case, Path | None]:
+    from fusion_server.biasfile import site_bias_of
     from fusion_server.config import load_server_config
     from fusion_server.evidence.case import server_case
     from fusion_server.evidence.network import NetworkRecord
@@ -239,7 +240,9 @@ def _server_case(config: Path, incident: str, sign_with: Path | None) -> tuple[C
 
     loaded = load_server_config(config)
     key_file = sign_with or (None if loaded.audit.key_file is None else Path(loaded.audit.key_file))
-    network = NetworkRecord.of(loaded.to_registry(), loaded.to_frame(), loaded.to_fusion())
+    registry = loaded.to_registry()
+    bias = site_bias_of(loaded.fusion.site_bias_file, registry)
+    network = NetworkRecord.of(registry, loaded.to_frame(), loaded.to_fusion(), bias)
     database = loaded.server.database
     if "://" not in database and not Path(database).is_file():
         raise InputError(

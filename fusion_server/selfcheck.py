@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fusion_server.app import load_keys
 from fusion_server.basemap import Basemap
+from fusion_server.biasfile import site_bias_of
 from fusion_server.config import ServerConfig
 from fusion_server.health import check_disk, check_store
 from fusion_server.history import History
@@ -41,6 +42,10 @@ def check_configuration(config: ServerConfig, *, now_ns: int) -> HealthReport:
         )
         if (streets := config.console.basemap) is not None:
             checks.append(_try("basemap", f"streets can be shown from {streets}", lambda: Basemap.read(Path(streets))))
+    if (bias := config.fusion.site_bias_file) is not None:
+        checks.append(
+            _try("site_bias", f"shots are located with {bias}", lambda: site_bias_of(bias, config.to_registry()))
+        )
     checks.append(_try("sinks", f"{len(config.sinks)} sinks can be made", lambda: _make_sinks(config)))
     folder = Path(config.server.database).parent
     if "://" not in config.server.database and folder.is_dir():

@@ -99,6 +99,12 @@ PROCEDURES = (
         kind="plan",
         result="shotline_calibration.plan.result:PlanResult",
     ),
+    Procedure(
+        command="site-bias",
+        app="shotline_calibration.site_bias.cli:app",
+        kind="site-bias",
+        result="shotline_calibration.site_bias.result:SiteBiasResult",
+    ),
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from fusion_server.engine import FusionSettings
+from fusion_server.sitebias.table import SiteBiasTable
 from shotline.domain import Site
 from shotline.errors import InputError
 from shotline.geodesy import LocalFrame
@@ -26,7 +27,7 @@ class FrameRecord(msgspec.Struct, frozen=True, kw_only=True):
     height_m: float
 
 
-class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
+class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A network as fusion saw it.
 
     Parameters
@@ -35,19 +36,29 @@ class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
         In the order of the configuration: the ground is summed over them in it.
     frame : FrameRecord | None
     fusion : FusionSettings
+    site_bias : SiteBiasTable | None
+        Excess delays of paths that shots were located with. Left out of the text where there are none, so that the
+        digest of a network without is what it was.
     """
 
     sites: tuple[Site, ...]
     frame: FrameRecord | None
     fusion: FusionSettings
+    site_bias: SiteBiasTable | None = None
 
     @classmethod
-    def of(cls, sites: Iterable[Site], frame: LocalFrame | None, fusion: FusionSettings) -> NetworkRecord:
+    def of(
+        cls,
+        sites: Iterable[Site],
+        frame: LocalFrame | None,
+        fusion: FusionSettings,
+        site_bias: SiteBiasTable | None = None,
+    ) -> NetworkRecord:
         """Return the record of a network."""
         origin = None
         if frame is not None:
             origin = FrameRecord(lat_deg=frame.lat_deg, lon_deg=frame.lon_deg, height_m=frame.height_m)
-        return cls(sites=tuple(sites), frame=origin, fusion=fusion)
+        return cls(sites=tuple(sites), frame=origin, fusion=fusion, site_bias=site_bias)
 
     @classmethod
     def from_json(cls, data: bytes | str, *, source: object = "") -> NetworkRecord:

@@ -17,8 +17,9 @@ import msgspec
 
 from fusion_server.evidence.network import NetworkRecord
 from fusion_server.incidents import make_incident
-from fusion_server.locate import Ground, Height, ground_of_sites, locate
+from fusion_server.locate import Ground, Height, ground_of_sites
 from fusion_server.registry import Registry
+from fusion_server.sitebias import locate_with_delays
 from shotline.domain import Arrival, IncidentState, Location, NoLocation, Shot
 from shotline.errors import InputError
 from shotline.messages import Detection
@@ -68,6 +69,7 @@ class Relocator:
 
     def __init__(self, network: NetworkRecord, detections: Mapping[str, Detection]) -> None:
         self._settings = network.fusion.locate
+        self._delays = None if network.site_bias is None else network.site_bias.to_delays()
         self._registry = Registry(network.sites)
         self._frame = network.to_frame()
         self._detections = detections
@@ -94,7 +96,9 @@ class Relocator:
         shifts_s = shifts_s or {}
         arrivals = [self._arrival(item.detection, shifts_s.get(item.detection, 0.0)) for item in shot.arrivals]
         weather = shot.weather.to_weather()
-        return locate(arrivals, weather=weather, settings=self._settings, ground=self._ground)
+        return locate_with_delays(
+            arrivals, delays=self._delays, weather=weather, settings=self._settings, ground=self._ground
+        )
 
     def relocate(self, recorded: IncidentRecord) -> Relocated:
         """Make a revision of an incident again and compare."""

@@ -59,6 +59,18 @@ class Ground:
         """Return level ground."""
         return cls(0.0, 0.0, 1.0, np.full((1, 1), float(height_m)))
 
+    def at(self, x_m: float, y_m: float) -> float:
+        """Return the height at a place: bilinear, as the locator has it, and level beyond the edge."""
+        n_x, n_y = self.height_m.shape
+        if n_x == 1 or n_y == 1:
+            return float(self.height_m[0, 0])
+        u = min(max((x_m - self.x_m) / self.cell_m, 0.0), n_x - 1.000001)
+        v = min(max((y_m - self.y_m) / self.cell_m, 0.0), n_y - 1.000001)
+        i, j = int(u), int(v)
+        square = self.height_m[i : i + 2, j : j + 2]
+        along = square[0] + (u - i) * (square[1] - square[0])
+        return float(along[0] + (v - j) * (along[1] - along[0]))
+
 
 def ground_of_sites(sites: Sequence[Site], *, mast_m: float) -> Ground:
     """Return the ground that the nodes stand on: their heights less their masts', weighted by inverse distance.
