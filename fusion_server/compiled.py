@@ -16,7 +16,7 @@ import numba
 __all__ = ["compiled"]
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
-_PACKAGES = ("associate", "locate", "incidents", "sitebias")
+_PACKAGES = ("associate", "locate", "incidents", "netcheck", "sitebias")
 
 
 def _state_of_sources() -> str:

@@ -41,6 +41,7 @@ __all__ = [
     "FusionSection",
     "HttpSection",
     "IdentitySection",
+    "NetworkCheckSection",
     "NodeSection",
     "ReplayClockSection",
     "ScorecardSection",
@@ -429,6 +430,21 @@ class AuditSection(ConfigModel):
     )
 
 
+class NetworkCheckSection(ConfigModel):
+    """The network checks itself by what it locates."""
+
+    enabled: bool = Field(
+        default=True,
+        title="network self-check",
+        description="judge each node's clock, place and microphone by what all located (docs/network-check.md)",
+    )
+    quarantine: bool = Field(
+        default=True,
+        title="quarantine",
+        description="locate without a node that two windows found wrong; false = say so and use it all the same",
+    )
+
+
 class ScorecardSection(ConfigModel):
     """What the scorecard counts apart."""
 
@@ -466,6 +482,9 @@ class ServerConfig(ConfigModel):
     )
     fusion: FusionSection = Field(default_factory=FusionSection, title="fusion", description="finding and locating")
     clips: ClipsSection = Field(default_factory=ClipsSection, title="clips", description="sound asked of nodes")
+    network_check: NetworkCheckSection = Field(
+        default_factory=NetworkCheckSection, title="network_check", description="the network checks itself"
+    )
     audit: AuditSection = Field(default_factory=AuditSection, title="audit", description="audit log and signing key")
     retention: RetentionSection = Field(
         default_factory=RetentionSection, title="retention", description="what is deleted, and when"

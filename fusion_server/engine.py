@@ -6,7 +6,7 @@ thinks at fixed ticks of event time, so that how often it is called changes noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -43,6 +43,7 @@ class Disposition(StrEnum):
     UNTIMED = "untimed"
     TOO_LATE = "too_late"
     IN_FUTURE = "in_future"
+    QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ class FusionEngine:
         self._shots: list[_TrackedShot] = []
         self._known: dict[DetectionId, IncidentRecord] = {}
         self._forgotten_untold = 0
+        self._quarantined: frozenset[str] = frozenset()
 
     @property
     def held_back(self) -> int:
@@ -201,9 +203,16 @@ class FusionEngine:
                 for arrival in shot.arrivals:
                     self._known[DetectionId.parse(arrival.detection)] = record
 
+    def set_quarantine(self, nodes: Collection[str]) -> None:
+        """Use nothing from now on that these nodes say, nor their silence; what they said before stays used."""
+        for node in sorted(set(nodes) - self._quarantined):
+            self._listening.drop(node)
+        self._quarantined = frozenset(nodes)
+
     def note_listening(self, node: str, from_ns: int, until_ns: int) -> None:
         """Note that a node listens during a span of event time, so that its silence then means something."""
-        self._listening.note(node, from_ns, until_ns)
+        if node not in self._quarantined:
+            self._listening.note(node, from_ns, until_ns)
 
     def add(self, detection: Detection) -> Disposition:
         """Take one detection, in any order; say what became of it."""
@@ -220,6 +229,8 @@ class FusionEngine:
                 return Disposition.IN_FUTURE
             if arrival.time_ns < self._now_ns - self._lateness_ns:
                 return Disposition.TOO_LATE
+        if detection.node in self._quarantined:
+            return Disposition.QUARANTINED
         self._seen[uid] = arrival.time_ns
         self._associator.add(arrival)
         self._dirty = True

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from fusion_server.netcheck import NodeState, Standing
 from shotline.health import Check, CheckStatus, check_from_item
 from shotline.messages import HealthItem
 from shotline.timebase import format_utc
@@ -20,6 +21,7 @@ __all__ = [
     "check_event_clock",
     "check_fusion",
     "check_keys",
+    "check_network",
     "check_node_health",
     "check_receiver",
     "check_rejects",
@@ -29,6 +31,7 @@ __all__ = [
     "check_sites",
     "check_store",
     "check_untimed_nodes",
+    "with_item",
 ]
 
 _DISK_WARN_BYTES = 1_000_000_000
@@ -65,6 +68,11 @@ class NodeReport:
     def checks(self) -> tuple[Check, ...]:
         """Its checks."""
         return tuple(check_from_item(item) for item in self.items)
+
+
+def with_item(report: NodeReport, item: HealthItem) -> NodeReport:
+    """Return a report with one more check: what the server found out about the node."""
+    return replace(report, items=(*report.items, item))
 
 
 def check_store(name: str, problem: str, *, detections: int) -> Check:
@@ -247,6 +255,33 @@ def check_rejects(counts: Mapping[str, int]) -> Check:
         return Check("rejects", CheckStatus.OK, "no message was rejected", numbers)
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
     return Check("rejects", CheckStatus.WARN, f"{total} messages rejected: {reasons}", numbers)
+
+
+def check_network(states: Sequence[NodeState], *, crowded: bool, quarantine: bool) -> Check:
+    """Check what the network says of its own nodes, from what it located.
+
+    Parameters
+    ----------
+    states : sequence of NodeState
+    crowded : bool
+        Whether too many nodes look wrong at once.
+    quarantine : bool
+        Whether fusion does without what is found wrong.
+    """
+    bad = {kind: [item for item in states if item.standing is kind] for kind in Standing}
+    quarantined, flagged = bad[Standing.QUARANTINED], bad[Standing.FLAGGED]
+    judged = sum(item.sounds > 0 for item in states)
+    numbers = {"judged": judged, "flagged": len(flagged), "quarantined": len(quarantined)}
+    if not quarantined and not flagged:
+        if crowded:
+            words = "more nodes look wrong than can be: compare the weather and the survey with what is there"
+            return Check("network", CheckStatus.WARN, words, numbers)
+        return Check("network", CheckStatus.OK, f"{judged} nodes agree with what was located", numbers)
+    word = "quarantined" if quarantine else "found wrong, and used all the same"
+    told = [f"{item.node} {word}: {item.reason}" for item in quarantined]
+    told += [f"{item.node} flagged: {item.reason}" for item in flagged]
+    words = f"{_names(told, between='; ')}; see docs/network-check.md"
+    return Check("network", CheckStatus.WARN, words, numbers)
 
 
 def check_disk(folder: str, *, free_bytes: int, total_bytes: int) -> Check:

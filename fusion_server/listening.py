@@ -48,6 +48,12 @@ class Listening:
             [*apart, (min([from_ns, *(span[0] for span in joined)]), max([until_ns, *(span[1] for span in joined)]))]
         )
 
+    def drop(self, node: str) -> None:
+        """Take a node for one that does not listen, and never did, until something is noted of it again."""
+        if node in self._spans:
+            self._ever.add(node)
+            self._spans[node].clear()
+
     def is_listening(self, node: str, time_ns: int) -> bool:
         """Say whether a node listens at an instant."""
         if node not in self._spans:

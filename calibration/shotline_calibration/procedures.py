@@ -100,6 +100,12 @@ PROCEDURES = (
         result="shotline_calibration.plan.result:PlanResult",
     ),
     Procedure(
+        command="selfcheck",
+        app="shotline_calibration.selfcheck.cli:app",
+        kind="selfcheck",
+        result="shotline_calibration.selfcheck.result:SelfcheckResult",
+    ),
+    Procedure(
         command="site-bias",
         app="shotline_calibration.site_bias.cli:app",
         kind="site-bias",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fusion_server import health
+from fusion_server.netcheck import NodeState, Standing
 from shotline.health import Check, CheckStatus, HealthReport, health_items
 
 SECOND_NS = 1_000_000_000
@@ -181,3 +182,18 @@ def test_a_report_is_as_good_as_its_worst_check() -> None:
         "as_of_utc": "2018-12-19T00:49:26.000000Z",
         "checks": [{"name": "b", "status": "warn", "message": "not so good", "numbers": {"seen_s": 1.5}}],
     }
+
+
+def test_what_the_network_says_of_its_nodes() -> None:
+    well = NodeState("roof-1", Standing.OK, sounds=9)
+    bad = NodeState("roof-2", Standing.QUARANTINED, reason="clock reads 5.0 ± 0.6 ms late", sounds=30)
+    odd = NodeState("roof-3", Standing.FLAGGED, reason="microphone hears 1 of 9 shots", sounds=9)
+    check = health.check_network([well], crowded=False, quarantine=True)
+    assert (check.status, check.message) == (CheckStatus.OK, "1 nodes agree with what was located")
+    check = health.check_network([well, bad, odd], crowded=False, quarantine=True)
+    assert check.status is CheckStatus.WARN
+    assert check.message.startswith("roof-2 quarantined: clock reads 5.0 ± 0.6 ms late; roof-3 flagged: microphone")
+    assert check.numbers == {"judged": 3, "flagged": 1, "quarantined": 1}
+    told_only = health.check_network([bad], crowded=False, quarantine=False)
+    assert "found wrong, and used all the same" in told_only.message
+    assert "weather" in health.check_network([well], crowded=True, quarantine=True).message

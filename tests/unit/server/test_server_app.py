@@ -241,8 +241,8 @@ def test_health_covers_every_part(server: Running) -> None:
     report = server.app.health()
     names = [check.name for check in report.checks]
     assert names == [
-        "store", "receiver", "backlog", "fusion", "nodes", "node_health", "sites", "clocks", "rejects", "sinks", "disk",
-        "event_clock",
+        "store", "receiver", "backlog", "fusion", "nodes", "node_health", "network", "sites", "clocks", "rejects",
+        "sinks", "disk", "event_clock",
     ]  # fmt: skip
     assert {check.name for check in report.checks if check.status != "ok"} == set()
     assert json.loads(json.dumps(report.as_json()))["status"] == "ok"
