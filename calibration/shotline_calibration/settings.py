@@ -18,7 +18,7 @@ from shotline.domain import Site
 from shotline.errors import InputError
 from shotline.geodesy import LocalFrame
 from shotline_calibration.recordbook import RecordBook
-from shotline_calibration.records import join_ids, split_ids
+from shotline_calibration.records import join_ids, parse_record, split_ids
 from shotline_calibration.result import Value
 from shotline_calibration.tomltext import toml_value
 
@@ -176,6 +176,7 @@ def _compare_server(config: Path, book: RecordBook) -> Comparison:
     loaded = load_server_config(config)
     frame = loaded.to_frame()
     tally = _Tally()
+    _compare_site_bias(loaded.fusion.site_bias_file, book, tally)
     if frame is None:
         tally.remarks.append("the network has no [frame], so its positions cannot be compared with recorded ones")
         return tally.result()
@@ -193,6 +194,23 @@ def _compare_server(config: Path, book: RecordBook) -> Comparison:
             f"{site.node}: sigma_m is {site.sigma_m:g}, record {settings.site_id} says {sigma_m:g}",
         )
     return tally.result()
+
+
+def _compare_site_bias(stated: str | None, book: RecordBook, tally: _Tally) -> None:
+    recorded = book.current("", "site-bias")
+    if recorded is None:
+        if stated is not None:
+            tally.differences.append(f"[fusion] site_bias_file is {stated}, no such record is among these")
+        return
+    used = None if stated is None else parse_record(_text(stated), source=stated).id
+    tally.count(used == recorded.id, f"[fusion] site_bias_file is {used or 'not there'}, recorded is {recorded.id}")
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the file: {error}", source=path) from error
 
 
 def _apart_m(site: Site, recorded: Mapping[str, Value], frame: LocalFrame) -> float:

@@ -54,7 +54,7 @@ class NetcheckSettings:
         Fall of the level in a decade of distance.
     """
 
-    flag_log_odds: float = 6.5
+    flag_log_odds: float = 7.0
     flag_muffled_log_odds: float = 9.0
     confirm_log_odds: float = 3.0
     heal_log_odds: float = 3.0

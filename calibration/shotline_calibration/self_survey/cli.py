@@ -41,7 +41,8 @@ impulse: `shot` or `time_utc`, `lat_deg,lon_deg,height_m` or `x_m,y_m,z_m`, and 
 """
 
 app = typer.Typer(
-    help="Where nodes stand and how their clocks differ, from sound (calibration/procedures/self-survey.md)."
+    subcommand_metavar="",
+    help="Where nodes stand and how their clocks differ, from sound (calibration/procedures/self-survey.md).",
 )
 
 

@@ -37,7 +37,8 @@ time of the shot counts as well.
 """
 
 app = typer.Typer(
-    help="Speed of sound and wind from sound, beside the weather (calibration/procedures/sound-speed.md)."
+    subcommand_metavar="",
+    help="Speed of sound and wind from sound, beside the weather (calibration/procedures/sound-speed.md).",
 )
 
 

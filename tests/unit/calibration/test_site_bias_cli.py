@@ -166,6 +166,23 @@ def test_a_server_takes_it_and_says_when_a_node_has_moved(record: Path, tmp_path
         site_bias_of(config.fusion.site_bias_file, Registry([moved, Site("new", 0.0, 0.0)]))
 
 
+def test_check_says_whether_the_configuration_names_the_record_that_stands(record: Path, tmp_path: Path) -> None:
+    dataset, config = made_up(moved_m=3.0), tmp_path / "server.toml"
+
+    def checked(bias: str, records: Path, code: int) -> str:
+        config.write_text(config_text(dataset, bias), encoding="utf-8")
+        done = RUN.invoke(app, ["check", "-c", str(config), "--records", str(records)], catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    (signed,) = RecordBook.read(record.parents[1]).records
+    named = f'site_bias_file = "{record}"'
+    assert "1 values are as recorded, 0 are not" in checked(named, record.parents[1], 0)
+    assert f"site_bias_file is not there, recorded is {signed.id}" in checked("", record.parents[1], 1)
+    (tmp_path / "none").mkdir()
+    assert "no such record is among these" in checked(named, tmp_path / "none", 1)
+
+
 def test_a_server_that_starts_with_it_keeps_it_in_the_audit_log(record: Path, tmp_path: Path) -> None:
     path = tmp_path / "server.toml"
     text = config_text(made_up(moved_m=3.0), f'site_bias_file = "{record}"')
