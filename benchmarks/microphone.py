@@ -38,7 +38,7 @@ from shotline_replay.report import describe_software
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "unit" / "calibration"))
 
-from sound_samples import RATE_HZ, bursts, calibrator_tone  # noqa: E402
+from microphone_samples import RATE_HZ, bursts, calibrator_tone  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "microphone"
 FULL_SCALE_DB_SPL = 123.0

@@ -55,7 +55,7 @@ class NetcheckSettings:
     """
 
     flag_log_odds: float = 7.0
-    flag_muffled_log_odds: float = 9.0
+    flag_muffled_log_odds: float = 10.0
     confirm_log_odds: float = 3.0
     heal_log_odds: float = 3.0
     least_arrivals: int = 5

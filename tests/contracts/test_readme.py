@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -64,6 +65,8 @@ def test_the_readme_has_the_commands_that_are_tested_here() -> None:
         "simulate",
         "replay",
         "locate",
+        "plan",
+        "calibrate",
     }
 
 
@@ -112,6 +115,22 @@ def test_node_and_server_as_in_the_readme(tmp_path: Path) -> None:
     assert shotline("server", "check", "--config", "server.toml", at=tmp_path).returncode == 0
     run = shotline("server", "run", "--config", "server.toml", "--for", "0.5", at=tmp_path)
     assert run.returncode == 0, run.stderr
+
+
+def test_plan_as_in_the_readme(tmp_path: Path) -> None:
+    words = next(words for words in SHOTLINE if words[0] == "plan")
+    corners = [(-0.125, 51.5), (-0.120, 51.5), (-0.120, 51.503), (-0.125, 51.503), (-0.125, 51.5)]
+    area = {"type": "Polygon", "coordinates": [corners]}
+    (tmp_path / words[1]).write_text(json.dumps(area), encoding="utf-8")
+    nodes = "".join(
+        f'[[nodes]]\nid = "roof-{number}"\nlat_deg = {lat}\nlon_deg = {lon}\n'
+        for number, (lon, lat) in enumerate(corners[:4])
+    )
+    (tmp_path / "server.toml").write_text(f"[frame]\nlat_deg = 51.5\nlon_deg = -0.125\n{nodes}", encoding="utf-8")
+    done = shotline(*words, at=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nodes        4" in done.stdout
+    assert (tmp_path / words[words.index("--plot") + 1]).stat().st_size > 10_000
 
 
 def test_figures_are_those_that_were_measured() -> None:

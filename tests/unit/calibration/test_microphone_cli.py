@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sound_samples import RATE_HZ, bursts, calibrator_tone, write_sound
+from microphone_samples import RATE_HZ, bursts, calibrator_tone, write_sound
 from typer.testing import CliRunner
 
 from fusion_server.evidence.signing import SigningKey

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from sound_samples import RATE_HZ, bursts, calibrator_tone
+from microphone_samples import RATE_HZ, bursts, calibrator_tone
 
 from shotline.errors import InputError
 from shotline_calibration.microphone.clipping import Ceiling, NoCeiling, NoCeilingReason, find_ceiling, rising_tone
