@@ -105,8 +105,7 @@ def list_records(
         typer.echo(f"{line['id']}  {line['made_utc'][:10]}  {line['node'] or '(network)'}  {line['kind']}{note}")
     if not shown:
         typer.echo(f"no records in {records}")
-    if book.faults:
-        typer.echo(f"{len(book.faults)} faults; see shotline calibrate verify {records}")
+    _tell_faults(book, records)
 
 
 @app.command()
@@ -120,7 +119,9 @@ def apply(
     """Print the lines of the two configurations that follow from a node's records, to be pasted."""
     from shotline_calibration.settings import node_lines, settings_of, site_lines
 
-    settings = settings_of(_book(records, keys), node)
+    book = _book(records, keys)
+    _tell_faults(book, records)
+    settings = settings_of(book, node)
     if as_json:
         typer.echo(json.dumps({"node": settings.node, "ids": settings.ids, "site": settings.site}))
         return
@@ -146,6 +147,7 @@ def check(
     from shotline_calibration.settings import compare
 
     book = _book(records, keys)
+    _tell_faults(book, records)
     found = compare(config, book)
     if as_json:
         typer.echo(json.dumps({"ok": not found.differences, **_plain(found)}))
@@ -161,6 +163,14 @@ def _book(path: Path, keys: list[str] | None) -> RecordBook:
     from shotline_calibration.records import trusted_keys
 
     return RecordBook.read(path, trusted=trusted_keys(keys or ()))
+
+
+def _tell_faults(book: RecordBook, records: Path) -> None:
+    """Say on standard error which files are not used: who surveys again for an edited record should know of it."""
+    for problem in book.faults:
+        typer.echo(f"not used: {problem}", err=True)
+    if book.faults:
+        typer.echo(f"see shotline calibrate verify {records}", err=True)
 
 
 def _line(book: RecordBook, signed: SignedRecord) -> dict[str, str]:

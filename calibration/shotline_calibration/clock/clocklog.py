@@ -27,6 +27,9 @@ _ALIKE_S, _AGREE_S = 0.02, 0.001
 _STRAYS_TO_FOLLOW = 3
 
 
+_ADVICE = "give one that `shotline calibrate clock listen` wrote"
+
+
 class _Head(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     node: str
@@ -173,9 +176,9 @@ def _begun(text: str, source: object) -> ClockLog:
     try:
         head = msgspec.json.decode(text, type=_Head)
     except msgspec.DecodeError as error:
-        raise InputError(f"is no clock log: {error}", source=source, line=1) from error
+        raise InputError(f"is no clock log ({error}); {_ADVICE}", source=source, line=1) from error
     if head.log != FORMAT:
-        raise InputError(f"is a log '{head.log}', expected {FORMAT}", source=source, line=1)
+        raise InputError(f"is a log '{head.log}', expected {FORMAT}; {_ADVICE}", source=source, line=1)
     if head.sample_rate_hz <= 0:
         raise InputError(f"{head.sample_rate_hz} Hz is not more than 0", source=source, field="sample_rate_hz", line=1)
     return ClockLog(head.node, head.device, head.sample_rate_hz, head.hardware)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import shapely
 
 from fusion_server.config import ServerConfig, load_server_config
 from fusion_server.database import Database
@@ -17,6 +18,7 @@ from fusion_server.scorebook import Scorebook
 from fusion_server.scorecard.areas import Area
 from fusion_server.scorecard.heard import HOUR_NS, HeardHour
 from shotline.atmosphere import Weather
+from shotline.domain import Site
 from shotline.errors import InputError
 from shotline.geodesy import LocalFrame
 from shotline_calibration.plan.places import grid_sites, parse_area, parse_points, parse_states, with_states
@@ -25,6 +27,7 @@ from shotline_calibration.plan.situation import PlannedNode
 __all__ = ["HeardPeriod", "PlanInputs", "read_candidates", "read_heard", "read_inputs", "read_text"]
 
 _MOST_GRID = 300
+_FAR_M = 20_000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +119,7 @@ def read_inputs(
     known = with_states(known, states, source=state or "")
     known = _with_faults(known, failed, muffled)
     sites = [node.site for node in known]
+    _check_near(areas, sites, fusion.locate.hearing_range_m, source=area)
     ground = ground_of_sites(sites, mast_m=fusion.locate.mast_m) if sites else Ground.level(0.0)
     return PlanInputs(
         areas=areas,
@@ -197,6 +201,18 @@ def read_text(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the file as UTF-8: {error}", source=file) from error
+
+
+def _check_near(areas: Sequence[Area], sites: Sequence[Site], hearing_range_m: float, *, source: Path) -> None:
+    """Refuse an area that no node could ever hear, by far: its degrees are swapped, or it is another city."""
+    if not sites:
+        return
+    nearest_m = min(area.shape.distance(shapely.Point(site.x_m, site.y_m)) for area in areas for site in sites)
+    if nearest_m > max(_FAR_M, hearing_range_m):
+        raise InputError(
+            f"the area is {nearest_m / 1000.0:.0f} km from the nearest node; is it the right one, longitude first?",
+            source=source,
+        )
 
 
 def _with_faults(

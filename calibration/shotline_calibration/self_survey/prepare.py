@@ -11,6 +11,7 @@ import numpy as np
 
 from shotline.atmosphere import Weather, WeatherTimeline
 from shotline.domain import Site
+from shotline.errors import InputError
 from shotline.units import NS_PER_S, kelvin_from_celsius
 from shotline_calibration.heard.impulses import HeardImpulse, merged_repeats
 from shotline_calibration.self_survey.problem import AirPrior, Impulse, NodePrior, SurveySettings
@@ -122,6 +123,11 @@ def prepare(
     weather : WeatherTimeline
         For impulses that do not say what they were heard through.
     settings : PrepareSettings, optional
+
+    Raises
+    ------
+    InputError
+        Not one impulse can be used.
     """
     settings = settings or PrepareSettings()
     index = {site.node: number for number, site in enumerate(sites)}
@@ -137,6 +143,8 @@ def prepare(
             left_out[f"impulses that fewer than {least} nodes heard"] += 1
         else:
             usable.append(impulse)
+    if not usable:
+        raise InputError(_why_none(impulses, index, left_out))
     airs, weathers, spans_ns, which = _airs(usable, weather, settings)
     return Prepared(
         tuple(_node(site, settings) for site in sites),
@@ -148,6 +156,14 @@ def prepare(
         len(impulses) - len(merged),
         {reason: count for reason, count in left_out.items() if count},
     )
+
+
+def _why_none(impulses: Sequence[HeardImpulse], index: Mapping[str, int], left_out: Mapping[str, int]) -> str:
+    strangers = sorted({arrival.node for impulse in impulses for arrival in impulse.arrivals} - set(index))
+    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items() if count)
+    named = f"; no site has {', '.join(strangers[:5])}{', ...' if len(strangers) > 5 else ''}" if strangers else ""
+    advice = "is it the right network?" if strangers else "make louder impulses nearer to the middle"
+    return f"none of {len(impulses)} impulses can be used ({reasons or 'nothing was heard'}){named}; {advice}"
 
 
 def paths_assumed(path_sigma_ms: float) -> SurveySettings:

@@ -164,6 +164,17 @@ def test_check_finds_what_was_forgotten(folder: Path, tmp_path: Path) -> None:
         RUN.invoke(app, ["check", "-c", str(tmp_path / "x.toml")], catch_exceptions=False)
 
 
+def test_a_changed_record_is_told_by_whatever_does_not_use_it(folder: Path, tmp_path: Path) -> None:
+    path = sorted(folder.glob("*/*.toml"))[-1]
+    path.write_text(path.read_text(encoding="utf-8").replace("test 1", "test 2"), encoding="utf-8")
+    config = tmp_path / "node.toml"
+    config.write_text(NODE.format(more=""), encoding="utf-8")
+    for words in (["apply", "roof-1"], ["check", "-c", str(config)], ["list"]):
+        done = RUN.invoke(app, [*words, "--records", str(folder)])
+        assert f"not used: {path}: its content was changed" in done.stderr, words
+        assert f"see shotline calibrate verify {folder}" in done.stderr
+
+
 def test_apply_without_a_record_says_so(folder: Path) -> None:
     with pytest.raises(InputError, match="no record of 'roof-9'"):
         RUN.invoke(app, ["apply", "roof-9", "--records", str(folder)], catch_exceptions=False)

@@ -80,6 +80,14 @@ def told(*words: object) -> dict[str, Any]:
     return dict(json.loads(run(*words, "--json")))
 
 
+def test_an_area_that_is_elsewhere_is_refused(folder: Path) -> None:
+    ring = [lon_lat(*corner)[::-1] for corner in SHAPE]
+    (folder / "area.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    words = [str(folder / "area.geojson"), "--config", str(folder / "server.toml"), *map(str, QUICK)]
+    with pytest.raises(InputError, match=r"km from the nearest node; is it the right one, longitude first\?"):
+        RUN.invoke(app, words, catch_exceptions=False)
+
+
 def test_from_a_configuration_to_maps_words_and_a_record(folder: Path) -> None:
     SigningKey.new(folder / "k")
     text = run(

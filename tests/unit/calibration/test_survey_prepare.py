@@ -9,6 +9,7 @@ from survey_files import START_NS
 
 from shotline.atmosphere import Weather, WeatherTimeline
 from shotline.domain import Site
+from shotline.errors import InputError
 from shotline_calibration.heard.impulses import HeardArrival, HeardImpulse, KnownPlace
 from shotline_calibration.self_survey.prepare import (
     VAGUE_SPEED_SIGMA_MPS,
@@ -29,6 +30,17 @@ def heard(name: str, nodes: str, *, hour: float = 0.0, place: KnownPlace | None 
     step_ns = 100_000_000 + 37_000_000 * sum(map(ord, name))
     arrivals = (HeardArrival(node, start_ns + n * n * step_ns, 0.0005) for n, node in enumerate(nodes))
     return HeardImpulse(name, tuple(arrivals), place)
+
+
+def test_no_usable_impulse_is_told_with_its_reasons() -> None:
+    with pytest.raises(InputError, match=r"none of 2 impulses .*2 impulses that fewer than 4 nodes heard.*louder"):
+        prepare(SITES, [heard("1", "abc"), heard("2", "ab")], STILL)
+    with pytest.raises(
+        InputError, match=r"4 arrivals of nodes that have no site.*no site has v, w, x, y; is it the ri"
+    ):
+        prepare(SITES, [heard("1", "vwxy")], STILL)
+    with pytest.raises(InputError, match="nothing was heard"):
+        prepare(SITES, [], STILL)
 
 
 def test_times_count_from_the_first_arrival_and_nodes_have_their_errors() -> None:
