@@ -622,7 +622,7 @@ class ServerApp:
         again = resumption(self._history, self._config.to_fusion(), self._clock, now_ns=now_ns)
         self._known.update((record.id, record) for record in again.known)
         self._engine.restore(again.known)
-        self._note_last_heard(now_ns)
+        self._note_last_heard(again.since_ns, now_ns)
         concluded: dict[str, Incident] = {}
         unused: list[tuple[DetectionId, str]] = []
         try:
@@ -639,10 +639,16 @@ class ServerApp:
         self._unused = {node: Counter(counts) for node, counts in self._history.disposition_counts().items()}
         self._log("started", endpoint=self.endpoint, http=self.http_url, rebuilt_from_detections=len(again.seen))
 
-    def _note_last_heard(self, now_ns: int) -> None:
-        """Tell fusion of the nodes that were there when the server ended, whatever they last said."""
+    def _note_last_heard(self, since_ns: int, now_ns: int) -> None:
+        """Tell fusion who was there when the server ended, and since its hello, or since an instant.
+
+        Else no silence would count in what is thought through again: dense clutter would look like shots everywhere.
+        """
+        hold_ns = round(self._config.server.silent_after_s * NS_PER_S)
         for status in self._history.node_statuses():
-            self._note_listening([status.node], min(now_ns, self._clock.event_ns(status.last_heard_ns)))
+            heard_ns = min(now_ns, self._clock.event_ns(status.last_heard_ns))
+            hello_ns = since_ns if status.hello_ns is None else self._clock.event_ns(status.hello_ns)
+            self._engine.note_listening(status.node, min(heard_ns, max(since_ns, hello_ns)), heard_ns + hold_ns)
 
     def _note_listening(self, nodes: Iterable[str], event_ns: int) -> None:
         """Tell fusion that nodes were there about an instant: silence is evidence only from who could have spoken."""

@@ -39,12 +39,15 @@ class Resumption:
         In the order in which they came.
     known : tuple of IncidentRecord
         What was told, newest first.
+    since_ns : int
+        From here on everything that was used is there.
     closed_before_ns : int
         Of a shot fired earlier, everything was told before the server ended.
     """
 
     seen: tuple[Seen, ...]
     known: tuple[IncidentRecord, ...]
+    since_ns: int
     closed_before_ns: int
 
     def is_open(self, incident: Incident) -> bool:
@@ -84,7 +87,7 @@ def resumption(history: History, settings: FusionSettings, clock: EventClock, *,
         for item in history.stored(all_since_ns, used_only=True)
     ]
     seen.sort(key=lambda item: item.came_ns)
-    return Resumption(tuple(seen), tuple(known), ended_ns - horizon_ns)
+    return Resumption(tuple(seen), tuple(known), all_since_ns, ended_ns - horizon_ns)
 
 
 def _ended_ns(newest_ns: int | None, settings: FusionSettings, *, now_ns: int) -> int:
