@@ -292,6 +292,34 @@ class Watched(Stubborn):
         return ()
 
 
+class Listener(Stubborn):
+    """An engine that notes who it was told listens."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int, int]] = []
+
+    def note_listening(self, node: str, from_ns: int, until_ns: int) -> None:
+        self.told.append((node, from_ns, until_ns))
+
+    def add(self, detection: Detection) -> Disposition:  # noqa: ARG002
+        return Disposition.FUSED
+
+
+def test_after_a_start_the_silence_of_who_was_there_counts_from_its_hello_on(tmp_path: Path, wall: Wall) -> None:
+    with running(config(tmp_path), wall) as run:
+        run._socket.send(encode(hello("a")))
+        run.send([detection(0)])
+        run.pass_time(4.0)
+        run.send([detection(3)])
+    engine = Listener()
+    with running(config(tmp_path), wall, lambda: engine):
+        node, from_ns, until_ns = engine.told[0]
+    assert node == "a"
+    # Its hello came before its first detection was acknowledged, and it was heard last four seconds later.
+    assert from_ns == EPOCH_NS
+    assert until_ns == EPOCH_NS + 64 * SECOND_NS
+
+
 def test_fusion_waits_for_nodes_that_date_later(tmp_path: Path, wall: Wall) -> None:
     with running(config(tmp_path), wall, Watched) as run:
         run.pass_time(0.1)
