@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from pathlib import Path
 
 import msgspec
 
-from fusion_server.evidence.signing import signature_holds
+from fusion_server.evidence.recordseal import RecordSeal, record_content
 from fusion_server.registry import Registry
 from fusion_server.sitebias import PathDelays
 from fusion_server.sitebias.table import SiteBiasTable
@@ -18,13 +17,6 @@ __all__ = ["delays_of", "read_site_bias", "site_bias_of"]
 
 _KIND = "site-bias"
 _MOST_BYTES = 4 * 1024 * 1024
-_ID_DIGITS = 16
-
-
-class _Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    id: str
-    key: str
-    signature: str
 
 
 def site_bias_of(path: str | None, registry: Registry) -> SiteBiasTable | None:
@@ -76,11 +68,9 @@ def read_site_bias(path: Path) -> SiteBiasTable:
             field="kind",
         )
     try:
-        signature = msgspec.convert(record.pop("signature", None), _Signature)
-        digest = hashlib.sha256(msgspec.json.encode(record, order="deterministic")).hexdigest()
-        message = f"shotline calibration record\n{digest}\n".encode("ascii")
-        if signature.id != digest[:_ID_DIGITS] or not signature_holds(signature.key, message, signature.signature):
-            raise InputError("is not what was signed; see shotline calibrate verify", source=path)
+        seal = msgspec.convert(record.pop("signature", None), RecordSeal)
+        if (fault := seal.fault(record_content(record))) is not None:
+            raise InputError(f"is not what was signed: {fault}; see shotline calibrate verify", source=path)
         table = msgspec.convert(record["result"]["table"], SiteBiasTable)
         table.to_delays()
     except (msgspec.ValidationError, KeyError, TypeError) as error:

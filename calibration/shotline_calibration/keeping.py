@@ -29,6 +29,7 @@ __all__ = [
     "RecordOptions",
     "Records",
     "SignWith",
+    "checked_options",
     "keep_result",
     "say_kept",
 ]
@@ -92,6 +93,32 @@ class RecordOptions:
         if self.by is None or self.sign_with is None:
             raise InputError("--by and --sign-with go together; give both to keep a record, or neither", field="--by")
         SigningKey.load(self.sign_with)
+
+
+def checked_options(
+    *,
+    by: str | None,
+    sign_with: Path | None,
+    records: Path,
+    notes: str,
+    instruments: Sequence[str] | None = None,
+    plots: Sequence[Path | None] = (),
+) -> RecordOptions:
+    """Return what a command was told about its record, checked with where its plots go, before the work is done.
+
+    Raises
+    ------
+    InputError
+        As `RecordOptions.check`, or a plot cannot be written there.
+    """
+    for plot in plots:
+        if plot is not None:
+            from shotline_calibration.plots import check_plot_path
+
+            check_plot_path(plot)
+    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
+    options.check()
+    return options
 
 
 def keep_result(

@@ -20,9 +20,9 @@ from shotline_calibration.keeping import (
     By,
     Notes,
     Plot,
-    RecordOptions,
     Records,
     SignWith,
+    checked_options,
     keep_result,
     say_kept,
 )
@@ -122,14 +122,9 @@ def _plan(
     from shotline_calibration.plan.planner import Planner, smoothed
     from shotline_calibration.plan.result import PlanResult
     from shotline_calibration.plan.summary import summary
-    from shotline_calibration.plots import check_plot_path
     from shotline_recordings.work import progress_bars
 
-    for picture in (plot, history_plot):
-        if picture is not None:
-            check_plot_path(picture)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes)
-    options.check()
+    options = checked_options(by=by, sign_with=sign_with, records=records, notes=notes, plots=(plot, history_plot))
     inputs = read_inputs(
         area, config=config, nodes=nodes, state=state, failed=failed or (), muffled=muffled or (), mast_m=mast_m
     )

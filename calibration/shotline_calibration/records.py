@@ -7,7 +7,6 @@ rested on. A record that turned out wrong stays; a later one supersedes it.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
 from collections.abc import Collection, Mapping
@@ -15,7 +14,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fusion_server.evidence.signing import SigningKey, fingerprint, is_fingerprint, signature_holds
+from fusion_server.evidence.recordseal import RECORD_ID_DIGITS, RecordSeal, record_content
+from fusion_server.evidence.signing import SigningKey, fingerprint, is_fingerprint
 from shotline.domain import NODE_ID_PATTERN
 from shotline.errors import InputError
 from shotline.timebase import parse_utc
@@ -40,7 +40,6 @@ __all__ = [
 ]
 
 FORMAT = "shotline-calibration-1"
-_ID_DIGITS = 16
 _MOST_IDS = 3
 """So many ids fit into the 64 characters that a detection has for them."""
 _NOT_READABLE = "is no calibration record"
@@ -105,12 +104,6 @@ class Record(_Head, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
         return parse_utc(self.made_utc, field="made_utc")
 
 
-class _Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: str
-    key: str
-    signature: str
-
-
 @dataclass(frozen=True, slots=True)
 class SignedRecord:
     """A record as it was signed. Reading one checks nothing: `record_problems` does.
@@ -120,27 +113,31 @@ class SignedRecord:
     record : Record
     content : bytes
         What is signed: JSON of all but the signature, keys sorted.
-    id : str
+    seal : RecordSeal
         As it is stated.
-    key : str
-        Public key of who signed, hexadecimal.
-    signature : str
-        Ed25519, hexadecimal.
     source : str
         The file it was read from; "" for a new one.
     """
 
     record: Record
     content: bytes
-    id: str
-    key: str
-    signature: str
+    seal: RecordSeal
     source: str = ""
+
+    @property
+    def id(self) -> str:
+        """Its id, as it is stated."""
+        return self.seal.id
+
+    @property
+    def key(self) -> str:
+        """Public key of who signed, hexadecimal."""
+        return self.seal.key
 
 
 def is_record_id(text: str) -> bool:
     """Return whether text is 16 hexadecimal digits."""
-    return re.fullmatch(rf"[0-9a-f]{{{_ID_DIGITS}}}", text) is not None
+    return re.fullmatch(rf"[0-9a-f]{{{RECORD_ID_DIGITS}}}", text) is not None
 
 
 def join_ids(ids: Collection[str]) -> str:
@@ -173,18 +170,16 @@ def sign_record(record: Record, key: SigningKey) -> SignedRecord:
     _check(record)
     # What is signed is what will be read: through the text, where a tuple is a list.
     content = _content(tomllib.loads(toml_text(_plain(record))))
-    digest = hashlib.sha256(content).hexdigest()
-    return SignedRecord(record, content, digest[:_ID_DIGITS], key.public, key.sign(_message(digest)))
+    return SignedRecord(record, content, RecordSeal.make(content, key))
 
 
 def record_text(signed: SignedRecord) -> str:
     """Return a record as it is kept, TOML."""
-    signature = _Signature(id=signed.id, key=signed.key, signature=signed.signature)
     content = msgspec.json.decode(signed.content, type=dict[str, object])
     order = {name: content[name] for name in ("format", *Record.__struct_fields__) if name in content}
     result = msgspec.convert(content["result"], dict[str, object])
     order["result"] = {name: result[name] for name in signed.record.result.__struct_fields__ if name in result}
-    return toml_text({**order, "signature": msgspec.to_builtins(signature)})
+    return toml_text({**order, "signature": msgspec.to_builtins(signed.seal)})
 
 
 def parse_record(text: str, *, source: object = "") -> SignedRecord:
@@ -203,7 +198,7 @@ def parse_record(text: str, *, source: object = "") -> SignedRecord:
     if form != FORMAT:
         raise InputError(f"{_NOT_READABLE} of format '{FORMAT}', found {form!r}", source=source, field="format")
     try:
-        signature = msgspec.convert(table.pop("signature", None), _Signature)
+        seal = msgspec.convert(table.pop("signature", None), RecordSeal)
         content = _content(table)
         inner = {name: value for name, value in table.items() if name not in {"format", "result"}}
         head = msgspec.convert(inner, _Head)
@@ -215,7 +210,7 @@ def parse_record(text: str, *, source: object = "") -> SignedRecord:
     except InputError as error:
         problem = error.problems[0]
         raise InputError(problem.message, source=source, field=problem.field) from error
-    return SignedRecord(record, content, signature.id, signature.key, signature.signature, str(source))
+    return SignedRecord(record, content, seal, str(source))
 
 
 def record_problems(signed: SignedRecord, *, trusted: Collection[str] = ()) -> list[str]:
@@ -227,11 +222,8 @@ def record_problems(signed: SignedRecord, *, trusted: Collection[str] = ()) -> l
     trusted : collection of str
         Fingerprints of the keys that may sign; empty: any key.
     """
-    digest = hashlib.sha256(signed.content).hexdigest()
-    if signed.id != digest[:_ID_DIGITS]:
-        return [f"its content was changed: that has the id {digest[:_ID_DIGITS]}, the file says {signed.id}"]
-    if not signature_holds(signed.key, _message(digest), signed.signature):
-        return ["its signature is not that of its content by the key that it names"]
+    if (fault := signed.seal.fault(signed.content)) is not None:
+        return [fault]
     signer = fingerprint(signed.key)
     if trusted and signer not in trusted:
         return [f"was signed by {signer}, which is none of the keys given"]
@@ -271,10 +263,6 @@ def _plain(record: Record) -> dict[str, object]:
 def _content(table: Mapping[str, object]) -> bytes:
     try:
         toml_text(table)
-        return msgspec.json.encode(dict(table), order="deterministic")
+        return record_content(table)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise InputError(f"{_NOT_READABLE}: {error}") from error
-
-
-def _message(digest: str) -> bytes:
-    return f"shotline calibration record\n{digest}\n".encode("ascii")

@@ -20,6 +20,7 @@ from shotline_calibration.keeping import (
     RecordOptions,
     Records,
     SignWith,
+    checked_options,
     keep_result,
     say_kept,
 )
@@ -99,12 +100,10 @@ def stability(
     from shotline_calibration.clock.phase import clean
     from shotline_calibration.clock.reading import read_clock
     from shotline_calibration.clock.stability import deviations, residuals_of
-    from shotline_calibration.plots import check_plot_path
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     read = read_clock(logs, reference=reference)
     cleaned = clean(read.series)
     residuals, rows = residuals_of(cleaned.series), deviations(cleaned.series)
@@ -148,12 +147,10 @@ def latency(
     from shotline_calibration.clock.describe import latency_result
     from shotline_calibration.clock.latency import NoLatency, latency_by_pulses
     from shotline_calibration.clock.reading import read_clock_log
-    from shotline_calibration.plots import check_plot_path
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     read = read_clock_log(log)
     found = latency_by_pulses(read)
     if isinstance(found, NoLatency):
@@ -201,12 +198,10 @@ def sound(
     from shotline_calibration.clock.describe import latency_result
     from shotline_calibration.clock.heardsounds import lateness
     from shotline_calibration.clock.latency import NoLatency, latency_by_sound
-    from shotline_calibration.plots import check_plot_path
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     if (beside is None) == (distance_m is None):
         raise InputError("expected --beside NODE, or --distance-m to what clicks: one of them", field="--beside")
     length_m = farther_m if distance_m is None else distance_m

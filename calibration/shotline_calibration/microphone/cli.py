@@ -16,9 +16,9 @@ from shotline_calibration.keeping import (
     Instruments,
     Notes,
     Plot,
-    RecordOptions,
     Records,
     SignWith,
+    checked_options,
 )
 from shotline_calibration.microphone.nightcli import collect, relative
 from shotline_calibration.microphone.options import Channel, FullScale, Node, finish, full_scale_of
@@ -83,12 +83,10 @@ def level(
     from shotline_calibration.microphone.level import CALIBRATOR_CLASSES, level_of
     from shotline_calibration.microphone.sound import read_recording
     from shotline_calibration.microphone.tone import NoTone, Tone, measure_tone
-    from shotline_calibration.plots import check_plot_path
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     if bool(second) != (second_level_db is not None):
         raise InputError("--second and --second-level-db go together; give both or neither", field="--second")
 
@@ -158,12 +156,10 @@ def response(
     from shotline_calibration.microphone.response import NEEDED, NoResponse, measure_response
     from shotline_calibration.microphone.responsefiles import at_one_rate, read_limits, read_reference_response
     from shotline_calibration.microphone.sound import read_recording
-    from shotline_calibration.plots import check_plot_path
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     one, other = read_recording(reference, channel=reference_channel), read_recording(tested, channel=channel)
     left, right, rate_hz = at_one_rate(one, other)
     found = measure_response(
@@ -209,12 +205,10 @@ def clipping(
     from shotline_calibration.microphone.describe import clipping_result
     from shotline_calibration.microphone.responsefiles import joined
     from shotline_calibration.microphone.sound import read_recording
-    from shotline_calibration.plots import check_plot_path
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     samples, rate_hz = joined([read_recording(path, channel=channel) for path in recordings])
     points = [] if tone_hz is None else rising_tone(samples, rate_hz, frequency_hz=tone_hz)
     known_db, sigma_db = full_scale_of(records, node)

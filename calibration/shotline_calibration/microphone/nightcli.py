@@ -16,9 +16,9 @@ from shotline_calibration.keeping import (
     Instruments,
     Notes,
     Plot,
-    RecordOptions,
     Records,
     SignWith,
+    checked_options,
 )
 from shotline_calibration.microphone.options import FullScale, calibrated, finish, full_scale_of
 
@@ -83,12 +83,10 @@ def relative(
     from shotline_calibration.microphone.nightnoise import NightLevel, level_changes, night_levels
     from shotline_calibration.microphone.noisefiles import noise_of
     from shotline_calibration.microphone.relative import OF_CHANGES, RelativeSettings, relative_gains
-    from shotline_calibration.plots import check_plot_path
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     if bool(tables) == (history is not None):
         raise InputError("expected tables, or --history DATABASE: one of them", field="TABLE")
     if by is not None and node is None:

@@ -18,9 +18,9 @@ from shotline_calibration.keeping import (
     Keys,
     Notes,
     Plot,
-    RecordOptions,
     Records,
     SignWith,
+    checked_options,
     keep_result,
     say_kept,
 )
@@ -95,15 +95,13 @@ def average(
     as_json: AsJson = False,
 ) -> None:
     """Average fixes of an antenna that stands still; the error says how alike fixes are, not only how many."""
-    from shotline_calibration.plots import check_plot_path
     from shotline_calibration.position.average import AverageSettings, NoAverage, average_fixes
     from shotline_calibration.position.fixlog import read_fix_logs
     from shotline_calibration.position.result import PositionResult
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     if bool(logs) == (live is not None):
         raise InputError("expected logs, or --live LOG: one of them", field="LOG")
     files = list(logs or ())
@@ -186,8 +184,7 @@ def import_points(
     from shotline_calibration.position.points import Column, parse_csv, parse_geojson
     from shotline_calibration.position.sites import results_of, sites_geojson, sites_toml
 
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments)
     if out is not None and out.suffix not in (".toml", ".geojson"):
         raise InputError(f"'{out.name}' ends in neither .toml nor .geojson", field="--out")
     named = {

@@ -16,9 +16,9 @@ from shotline_calibration.keeping import (
     Instruments,
     Notes,
     Plot,
-    RecordOptions,
     Records,
     SignWith,
+    checked_options,
     keep_result,
 )
 
@@ -86,17 +86,15 @@ def solve(
     from dataclasses import replace
 
     from shotline_calibration.heard.options import gather
-    from shotline_calibration.plots import check_plot_path
     from shotline_calibration.self_survey.adjust import self_survey as adjusted
     from shotline_calibration.self_survey.prepare import PrepareSettings, paths_assumed, prepare
     from shotline_calibration.self_survey.report import node_rows, of_nodes, whole_network
     from shotline_calibration.self_survey.result import SelfSurveyResult, of_network
     from shotline_calibration.self_survey.words import set_aside
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     given = gather(network, heard=heard, database=database, since=since, until=until, known=known)
     if by is not None and given.frame is None:
         raise InputError(

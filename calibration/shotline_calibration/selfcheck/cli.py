@@ -16,9 +16,9 @@ from shotline_calibration.keeping import (
     Instruments,
     Notes,
     Plot,
-    RecordOptions,
     Records,
     SignWith,
+    checked_options,
     keep_result,
     say_kept,
 )
@@ -64,18 +64,15 @@ def _look(
     if context.invoked_subcommand is not None:
         return
     from fusion_server.netcheck import Standing
-    from shotline_calibration.plots import check_plot_path, save
+    from shotline_calibration.plots import save
     from shotline_calibration.selfcheck.result import result_of
     from shotline_calibration.selfcheck.sources import check_of_replay, check_of_server
 
     if replay is None and (dataset is not None or scene is not None):
         raise InputError("goes with --replay only", field="--dataset" if dataset is not None else "--scene")
-    options = RecordOptions(
-        by=by, sign_with=sign_with, records=records, notes=notes, instruments=tuple(instruments or ())
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
     )
-    options.check()
-    if plot is not None:
-        check_plot_path(plot)
     check = check_of_server(config) if replay is None else check_of_replay(replay, dataset, scene=scene)
     result = result_of(check)
     if plot is not None:

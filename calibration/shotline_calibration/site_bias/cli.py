@@ -16,9 +16,9 @@ from shotline_calibration.keeping import (
     Instruments,
     Notes,
     Plot,
-    RecordOptions,
     Records,
     SignWith,
+    checked_options,
     keep_result,
     say_kept,
 )
@@ -82,14 +82,13 @@ def learn(
     from fusion_server.sitebias import SiteBiasTable, air_errors, control_rows
     from fusion_server.sitebias.judge import judge
     from fusion_server.sitebias.learn import LearnSettings, learn_delays
-    from shotline_calibration.plots import check_plot_path, save
+    from shotline_calibration.plots import save
     from shotline_calibration.site_bias.picture import draw_site_bias
     from shotline_calibration.site_bias.result import SiteBiasResult
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     found, settings, inputs = _found(config, places, dataset, scene, within_s=within_s, within_m=within_m)
     ground = None
     if settings.height in (Height.GROUND, Height.FREE):

@@ -15,9 +15,9 @@ from shotline_calibration.keeping import (
     Instruments,
     Notes,
     Plot,
-    RecordOptions,
     Records,
     SignWith,
+    checked_options,
     keep_result,
     say_kept,
 )
@@ -75,14 +75,12 @@ def solve(
 ) -> None:
     """Say how fast sound was and what wind it felt, by sound alone; whether the weather agrees; what it costs."""
     from shotline_calibration.heard.options import gather
-    from shotline_calibration.plots import check_plot_path
     from shotline_calibration.self_survey.prepare import PrepareSettings, paths_assumed, prepare
     from shotline_calibration.sound_speed.solve import heard_air, paths_of
 
-    if plot is not None:
-        check_plot_path(plot)
-    options = RecordOptions(by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments or ())
-    options.check()
+    options = checked_options(
+        by=by, sign_with=sign_with, records=records, notes=notes, instruments=instruments, plots=[plot]
+    )
     given = gather(network, heard=heard, database=database, since=since, until=until, known=known)
     settings = PrepareSettings(
         clock_sigma_s=1e-3 * clock_sigma_ms,
