@@ -42,7 +42,6 @@ from fusion_server.health import (
     check_event_clock,
     check_fusion,
     check_keys,
-    check_network,
     check_node_health,
     check_receiver,
     check_rejects,
@@ -52,12 +51,11 @@ from fusion_server.health import (
     check_sites,
     check_store,
     check_untimed_nodes,
-    with_item,
 )
 from fusion_server.history import History
 from fusion_server.http_server import HttpServer
 from fusion_server.metrics import LatencyHistogram, MetricsSnapshot, SinkNumbers, alert_latency_s
-from fusion_server.networkwatch import NetworkWatch
+from fusion_server.networkduty import NetworkDuty
 from fusion_server.receiver import CurveGuard, Intake, Receiver
 from fusion_server.reminders import Reminders
 from fusion_server.resume import resumption
@@ -83,7 +81,6 @@ __all__ = ["Engine", "ServerApp", "load_keys"]
 
 _LOOP_MS = 20
 _AUDIT_EVERY_S = 1.0
-_NETWORK_EVERY_S = 2.0
 _JUST_SPOKE_NS = NS_PER_S // 2
 """A node that speaks was there this long before: no longer, so that the first impulses after a start are not rare."""
 _RETRACTED = IncidentState.RETRACTED.value
@@ -188,8 +185,6 @@ class ServerApp:
         self._revisions: Counter[str] = Counter()
         self._advanced_ns: int | None = None
         self._audit_due_s = 0.0
-        self._network_due_s = 0.0
-        self._network_problem = ""
         self._audit_problem = ""
         self._sweep_problem = ""
         self._swept_ns: int | None = None
@@ -219,7 +214,6 @@ class ServerApp:
     _live: LiveFeed | None = None
     _reminding: threading.Thread | None = None
     _auditor: Auditor | None = None
-    _watch: NetworkWatch | None = None
     _sweeps: threading.Thread | None = None
 
     @property
@@ -272,7 +266,8 @@ class ServerApp:
         if self._unsaved:
             self._save_unsaved()
         self._log_keys()
-        self._check_the_network()
+        if self._network.step(wall_ns=self._now_ns(), monotonic_s=self._monotonic_s()):
+            self._engine.set_quarantine(self._network.quarantined)
         self._audit()
         self._looped_s = self._monotonic_s()
         return len(fresh)
@@ -326,7 +321,7 @@ class ServerApp:
                 intake.last_heard_ns(), surveyed, now_ns=now_ns, silent_after_s=self._config.server.silent_after_s
             ),
             check_node_health(self._node_reports(), now_ns=now_ns, silent_after_s=self._config.server.silent_after_s),
-            *self._network(),
+            *self._network.checks(),
             check_sites(_of(unused, Disposition.NO_SITE)),
             check_untimed_nodes(intake.clock_states(), _of(unused, Disposition.UNTIMED)),
             check_rejects(rejects),
@@ -399,7 +394,8 @@ class ServerApp:
         self._dispatcher.start()
         if config.http.enabled:
             self._start_http()
-        self._start_watch()
+        self._network = NetworkDuty(config, self._history, self._registry, event_ns=self._clock.event_ns, log=self._log)
+        self._network.start()
         self._renew_engine()
         self._rebuild()
         self._reminding = threading.Thread(target=self._remind_on, name="reminders", daemon=True)
@@ -469,62 +465,14 @@ class ServerApp:
             now_ns=self._now_ns,
         )
 
-    def _start_watch(self) -> None:
-        """Let the network judge its nodes by what it located last."""
-        if not self._config.network_check.enabled:
-            return
-        self._watch = NetworkWatch(
-            self._history,
-            tuple(self._registry),
-            associate=self._config.to_fusion().associate,
-            quarantine=self._config.network_check.quarantine,
-            event_ns=self._clock.event_ns,
-        )
-        try:
-            judged = self._watch.rebuild()
-        except Exception:
-            self._log("network_check_failed", problem=traceback.format_exc())
-            return
-        self._log("network_judged", incidents=judged, quarantined=sorted(self._watch.quarantined))
-
     def _renew_engine(self) -> None:
         self._engine = self._new_engine()
-        if self._watch is not None and self._watch.quarantined:
-            self._engine.set_quarantine(self._watch.quarantined)
-
-    def _check_the_network(self) -> None:
-        """Judge what has settled, now and then; trouble with it never stops an alert."""
-        if self._watch is None or self._monotonic_s() < self._network_due_s:
-            return
-        self._network_due_s = self._monotonic_s() + _NETWORK_EVERY_S
-        now_ns = self._now_ns()
-        before = self._watch.quarantined
-        try:
-            changes = self._watch.step(self._clock.event_ns(now_ns), wall_ns=now_ns)
-        except Exception as error:
-            problem = str(error) if isinstance(error, StorageError) else traceback.format_exc()
-            if problem != self._network_problem:
-                self._log("network_check_failed", problem=problem)
-            self._network_problem = problem
-            return
-        self._network_problem = ""
-        for change in changes:
-            state = change.state
-            self._log("node_judged", node=state.node, standing=state.standing.value, reason=state.reason)
-        if self._watch.quarantined != before:
-            self._engine.set_quarantine(self._watch.quarantined)
+        if self._network.quarantined:
+            self._engine.set_quarantine(self._network.quarantined)
 
     def _node_reports(self) -> Mapping[str, NodeReport]:
         """Return what nodes say of themselves, and what the network says of them."""
-        reports = self._intake.node_reports()
-        items = {} if self._watch is None else self._watch.health_items()
-        return {node: with_item(report, items[node]) if node in items else report for node, report in reports.items()}
-
-    def _network(self) -> list[Check]:
-        if self._watch is None:
-            return []
-        quarantine = self._config.network_check.quarantine
-        return [check_network(self._watch.states(), crowded=self._watch.check.is_crowded, quarantine=quarantine)]
+        return self._network.with_judgement(self._intake.node_reports())
 
     def _start_audit(self) -> None:
         config = self._config
@@ -724,8 +672,7 @@ class ServerApp:
                 self._log("incident_not_kept", incident=record.id, revision=record.revision, problem=str(error))
                 self._unsaved = [*self._unsaved, record][-_MOST_UNSAVED:]
             self._publish(record)
-            if self._watch is not None:
-                self._watch.note(record)
+            self._network.note(record)
 
     def _announced_digest(self, uid: DetectionId) -> bytes | None:
         """Return the digest of the clip that a kept detection announced; None when it announced nothing."""
