@@ -32,6 +32,7 @@ __all__ = [
     "checked_options",
     "keep_result",
     "say_kept",
+    "superseded",
 ]
 
 Records = Annotated[Path, typer.Option("--records", metavar="FOLDER", help="Where records are kept.")]
@@ -150,7 +151,8 @@ def keep_result(
     Returns
     -------
     dict or None
-        ``id`` and ``file`` of the record; None when there is none.
+        ``id`` and ``file`` of the record, the id that it ``supersedes`` or None, and what has ``changed`` since that,
+        in words; None when there is no record.
 
     Raises
     ------
@@ -158,7 +160,7 @@ def keep_result(
         As `shotline_calibration.recordbook.write_record`.
     """
     from fusion_server.evidence.signing import SigningKey
-    from shotline_calibration.recordbook import input_file, write_record
+    from shotline_calibration.recordbook import RecordBook, input_file, write_record
     from shotline_calibration.records import Record
 
     options.check()
@@ -177,7 +179,10 @@ def keep_result(
         notes=options.notes,
     )
     path, signed = write_record(options.records, record, SigningKey.load(options.sign_with))
-    return {"id": signed.id, "file": str(path)}
+    before, changed = signed.record.supersedes, ""
+    if before is not None:
+        changed = result.changed_from(RecordBook.read(options.records).find(before).record.result)
+    return {"id": signed.id, "file": str(path), "supersedes": before, "changed": changed}
 
 
 def say_kept(kept: dict[str, object] | None, *, node: str) -> None:
@@ -186,8 +191,15 @@ def say_kept(kept: dict[str, object] | None, *, node: str) -> None:
         typer.echo("no record was made; give --by and --sign-with for one")
         return
     typer.echo(f"record       {kept['id']}  {kept['file']}")
+    if kept["supersedes"]:
+        typer.echo(f"supersedes   {superseded(kept)}")
     if node:
         typer.echo(f"then run     shotline calibrate apply {node}")
+
+
+def superseded(kept: dict[str, object]) -> str:
+    """Return the id of the record that one supersedes, and what has changed since."""
+    return f"{kept['supersedes']}" + (f", {kept['changed']}" if kept["changed"] else "")
 
 
 def _instrument(text: str) -> Instrument:

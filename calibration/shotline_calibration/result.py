@@ -23,6 +23,10 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
         """Return what it says, for people, a line each."""
         return [f"{name} = {getattr(self, name)}" for name in self.__struct_fields__]
 
+    def changed_from(self, before: Result) -> str:  # noqa: ARG002 - for those below
+        """Return how it differs from the record that it supersedes, in a few words; "" for nothing worth saying."""
+        return ""
+
     def node_settings(self, node: str) -> Mapping[str, Mapping[str, Value]]:  # noqa: ARG002 - for those below
         """Return what the configuration of a node takes from it: values by section and key."""
         return {}

@@ -23,6 +23,7 @@ from shotline_calibration.keeping import (
     checked_options,
     keep_result,
     say_kept,
+    superseded,
 )
 
 if TYPE_CHECKING:
@@ -235,8 +236,11 @@ def import_points(
     typer.echo(f"{len(results)} nodes" + (f", written to {out}" if out else ""), err=True)
     if out is None:
         typer.echo(written, nl=False)
+    for node, made in zip(results, kept, strict=True):
+        if made is not None and made["supersedes"]:
+            typer.echo(f"supersedes   of {node} {superseded(made)}", err=True)
     if any(kept):
-        typer.echo(f"{len(kept)} records in {records}", err=True)
+        typer.echo(f"{len(kept)} records in {records}; then run shotline calibrate apply NODE", err=True)
 
 
 @app.command()

@@ -13,6 +13,9 @@ from shotline_calibration.result import Result, Value
 __all__ = ["Averaging", "PositionResult", "Survey"]
 
 
+_FAR_M = 1_000.0
+
+
 class Averaging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How fixes were averaged; of the plane, the worse of its two axes.
 
@@ -143,6 +146,15 @@ class PositionResult(Result, frozen=True, kw_only=True):
                 f"height was   {read.height_was}",
             ]
         return said
+
+    def changed_from(self, before: Result) -> str:
+        """Return how far the microphone stands from where the record before said."""
+        if not isinstance(before, PositionResult):
+            return ""
+        apart_m = math.hypot(*LocalFrame(*before.microphone).to_enu_m(*self.microphone))
+        if apart_m < _FAR_M:
+            return f"{apart_m:.2f} m from where that says"
+        return f"{apart_m / 1_000.0:.0f} KM FROM WHERE THAT SAYS"
 
     def node_settings(self, node: str) -> Mapping[str, Mapping[str, Value]]:  # noqa: ARG002 - the same for any
         """Return ``[place]``: of the antenna, whose fixes it is compared with."""

@@ -147,8 +147,9 @@ def learn(
 
 @app.command()
 def ask(
-    record: Annotated[Path, typer.Argument(metavar="RECORD", help="Made by `learn`.")],
+    record: Annotated[str, typer.Argument(metavar="RECORD", help="Made by `learn`: its id, or the file.")],
     *,
+    records: Records = DEFAULT_RECORDS,
     at: Annotated[tuple[float, float], typer.Option("--at", metavar="EAST NORTH", help="A place, m, local frame.")],
     as_json: AsJson = False,
 ) -> None:
@@ -156,8 +157,12 @@ def ask(
     import math
 
     from fusion_server.biasfile import read_site_bias
+    from shotline_calibration.recordbook import RecordBook
 
-    delays = read_site_bias(record).to_delays()
+    path = Path(record)
+    if not path.is_file():
+        path = Path(RecordBook.read(records).find(record).source)
+    delays = read_site_bias(path).to_delays()
     x_m, y_m = at
     said = []
     for number, node in enumerate(delays.nodes):

@@ -74,6 +74,7 @@ def solve(
     as_json: AsJson = False,
 ) -> None:
     """Say how fast sound was and what wind it felt, by sound alone; whether the weather agrees; what it costs."""
+    from shotline.atmosphere import Weather
     from shotline_calibration.heard.options import gather
     from shotline_calibration.self_survey.prepare import PrepareSettings, paths_assumed, prepare
     from shotline_calibration.sound_speed.solve import heard_air, paths_of
@@ -102,14 +103,18 @@ def solve(
     inputs = [path for path in (network, heard, known) if path is not None]
     kept = keep_result(result, options, kind="sound-speed", node="", procedure=_PROCEDURE, inputs=inputs)
     left_out = {**prepared.left_out, **given.remarks}
+    is_assumed = all(weather == Weather() for weather in prepared.weathers)
     if as_json:
         import msgspec
 
         said = {"result": msgspec.to_builtins(result), "left_out": left_out, "repeats_merged": prepared.repeats}
+        said["weather_is_assumed"] = is_assumed
         typer.echo(json.dumps({**said, "record": kept}))
         return
     for sentence in result.sentences():
         typer.echo(sentence)
+    if is_assumed:
+        typer.echo("weather      is not measured: it is what a server assumes that was told none; give it [weather]")
     if prepared.repeats:
         typer.echo(f"repeats      {prepared.repeats} impulses from a place that had one already: each place tells once")
     for reason, count in left_out.items():

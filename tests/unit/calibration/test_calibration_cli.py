@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner
 
@@ -16,11 +17,12 @@ from sensor_node.config import load_node_config
 from shotline.errors import InputError
 from shotline.geodesy import LocalFrame
 from shotline_calibration.cli import app
-from shotline_calibration.keeping import RecordOptions, keep_result
+from shotline_calibration.keeping import RecordOptions, keep_result, say_kept
 from shotline_calibration.position.result import PositionResult
 from shotline_calibration.recordbook import RecordBook
 
 RUN = CliRunner()
+LATER_NS = 1_800_000_000_000_000_000 + 86_400_000_000_000
 PLACE = PositionResult(
     lat_deg=51.5,
     lon_deg=-0.125,
@@ -46,8 +48,6 @@ def folder(tmp_path: Path) -> Path:
 
 
 def keep(folder: Path, *, sigma_m: float, hour: int, node: str = "roof-1") -> str:
-    import msgspec
-
     options = RecordOptions(
         by="Ann",
         sign_with=folder.parent / "k",
@@ -178,6 +178,25 @@ def test_a_changed_record_is_told_by_whatever_does_not_use_it(folder: Path, tmp_
 def test_apply_without_a_record_says_so(folder: Path) -> None:
     with pytest.raises(InputError, match="no record of 'roof-9'"):
         RUN.invoke(app, ["apply", "roof-9", "--records", str(folder)], catch_exceptions=False)
+
+
+def test_what_a_record_supersedes_is_said_with_how_far_it_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = RecordOptions(by="Ann", sign_with=folder.parent / "k", records=folder)
+    before = RecordBook.read(folder).current("roof-1", "position")
+    assert before is not None
+    moved = msgspec.structs.replace(PLACE, lat_deg=51.5001)
+    kept = keep_result(moved, options, kind="position", node="roof-1", procedure="p 1", now_ns=LATER_NS)
+    assert kept is not None
+    assert (kept["supersedes"], kept["changed"]) == (before.id, "11.13 m from where that says")
+    say_kept(kept, node="roof-1")
+    assert f"supersedes   {before.id}, 11.13 m from where that says" in capsys.readouterr().out
+    elsewhere = msgspec.structs.replace(PLACE, lat_deg=53.5, lon_deg=9.97)
+    kept = keep_result(elsewhere, options, kind="position", node="roof-1", procedure="p 1", now_ns=LATER_NS + 1_000_000)
+    assert kept is not None
+    assert kept["changed"] == "720 KM FROM WHERE THAT SAYS"
+    first = keep_result(PLACE, options, kind="position", node="roof-2", procedure="p 1", now_ns=LATER_NS)
+    assert first is not None
+    assert (first["supersedes"], first["changed"]) == (None, "")
 
 
 def test_a_record_needs_a_person_and_a_key(folder: Path) -> None:

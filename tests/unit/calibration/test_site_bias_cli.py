@@ -99,6 +99,10 @@ def test_ask_says_how_late_a_place_is_heard(record: Path) -> None:
     lines = run("ask", record, "--at", 50, -20).splitlines()
     assert len(lines) == 11
     assert lines[-1].startswith("besides")
+    (signed,) = RecordBook.read(record.parents[1]).records
+    assert run("ask", signed.id[:8], "--records", record.parents[1], "--at", 50, -20).splitlines() == lines
+    with pytest.raises(InputError, match="'nothing' is the beginning of 0 of 1 records"):
+        run("ask", "nothing", "--records", record.parents[1], "--at", 50, -20)
 
 
 def test_where_places_left_out_do_not_gain_nothing_is_kept(tmp_path: Path, kept: list[str]) -> None:

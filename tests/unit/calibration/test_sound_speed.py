@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,6 +166,10 @@ def test_from_files_to_a_record_and_a_plot(tmp_path: Path) -> None:
     air = said["result"]["airs"][0]
     assert air["impulses_known"] == known_text(truth).count("\n") - 1
     assert abs(air["speed_of_sound_mps"] - truth.speed_mps) < 4.0 * air["speed_of_sound_sigma_mps"]
-    assert said["record"] is None
+    assert (said["record"], said["weather_is_assumed"]) == (None, False)
+    assert "is not measured" not in text
+    told_none = re.sub(r"\[weather\]\n(?:\w.*\n)+", "", network.read_text(encoding="utf-8"))
+    network.write_text(told_none, encoding="utf-8")
+    assert "weather      is not measured: it is what a server assumes that was told none" in run(*words)
     with pytest.raises(InputError, match="expected --heard FILE or --database URL"):
         run("--network", network)
